@@ -163,7 +163,8 @@ type Parent struct {
 
 // Applied is one remembered command.
 type Applied struct {
-	// ID is the command id, Digest that of verb and body.
+	// ID is the command id, Digest the beginning of that of verb and body; ask
+	// Same.
 	ID     string `json:"id"`
 	Digest string `json:"digest"`
 	// Version is that of the commit's first event.
@@ -190,6 +191,22 @@ type Tombstone struct {
 	Head string `json:"head,omitempty"`
 	// Archive says where the history was archived, if it was.
 	Archive string `json:"archive,omitempty"`
+}
+
+// Same reports whether the command had this digest of verb and body.
+func (a Applied) Same(digest string) bool { return a.Digest == shortDigest(digest) }
+
+// shortDigest is what is remembered of a digest: 64 bits in hex.
+func shortDigest(digest string) string { return digest[:min(len(digest), 16)] }
+
+// FindRecent returns the remembered command with that id.
+func (s *Session) FindRecent(id string) (Applied, bool) {
+	for i := len(s.Recent) - 1; i >= 0; i-- {
+		if s.Recent[i].ID == id {
+			return s.Recent[i], true
+		}
+	}
+	return Applied{}, false
 }
 
 // New returns the session that does not exist yet: the state every history
