@@ -51,7 +51,9 @@ func UserVerbs() []Verb {
 func OperatorVerbs() []Verb { return []Verb{VerbHold, VerbUnhold} }
 
 // WorkerVerbs lists the verbs on worker subjects.
-func WorkerVerbs() []Verb { return []Verb{VerbClaim, VerbHeartbeat, VerbSucceed, VerbFail, VerbRelease} }
+func WorkerVerbs() []Verb {
+	return []Verb{VerbClaim, VerbHeartbeat, VerbSucceed, VerbFail, VerbRelease}
+}
 
 // DecodeCommand reads the JSON body of a command; an empty body is an empty
 // object. It is strict: a field that the command does not have is rejected by

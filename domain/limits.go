@@ -69,7 +69,7 @@ const (
 
 // The defaults of a retry policy.
 const (
-	DefaultBackoff    = time.Second
-	DefaultMaxBackoff = time.Minute
+	DefaultBackoff    = Duration(time.Second)
+	DefaultMaxBackoff = Duration(time.Minute)
 	DefaultFactor     = 2.0
 )
