@@ -1,0 +1,230 @@
+package natsnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// MinServerVersion is the oldest nats-server an engine works with: atomic batch
+// publishing came with it.
+const MinServerVersion = "2.12.0"
+
+// Remote says how to reach a server that runs elsewhere. What a field leaves
+// open the NATS_* variables fill in, then the context; URL wins over both.
+//
+// The variables are those of the nats CLI: NATS_URL, NATS_CONTEXT, NATS_USER,
+// NATS_PASSWORD, NATS_TOKEN, NATS_CREDS, NATS_NKEY, NATS_CERT, NATS_KEY, NATS_CA.
+// Credentials of the variables replace all credentials of the context.
+type Remote struct {
+	// URL is one or more server URLs, separated by commas.
+	URL string
+	// Context names a context of the nats CLI, or is the path of its file.
+	Context string
+	// Selected takes the context that is selected in the nats CLI where neither
+	// a URL nor a context is named.
+	Selected bool
+	// Getenv replaces os.Getenv.
+	Getenv func(string) string
+	// Logger gets warnings; nothing if nil.
+	Logger *slog.Logger
+}
+
+// target is a resolved Remote.
+type target struct {
+	url     string
+	domain  string
+	prefix  string
+	options []nats.Option
+}
+
+// Connect finds the server, checks that it is new enough and that the account
+// has JetStream, and returns a node for it. It returns ErrOptions,
+// ErrUnreachable, ErrTooOld or ErrNoJetStream. The node holds no connection of
+// its own.
+func Connect(ctx context.Context, r Remote) (*Node, error) {
+	t, err := r.resolve()
+	if err != nil {
+		return nil, err
+	}
+	log := r.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{log: log, remote: t}
+	return n, t.check(ctx)
+}
+
+// Dial connects as a client does that only sends requests: the server's version
+// and JetStream are not checked. The caller closes the connection. Without any
+// URL it tries the default address. It returns ErrOptions or ErrUnreachable.
+func Dial(r Remote, name string, opts ...nats.Option) (*nats.Conn, error) {
+	t, err := r.resolve()
+	if err != nil {
+		return nil, err
+	}
+	all := append([]nats.Option{nats.Name(name)}, t.options...)
+	nc, err := nats.Connect(t.url, append(all, opts...)...)
+	if err != nil {
+		return nil, unreachable(t.shown(), err)
+	}
+	return nc, nil
+}
+
+// resolve merges fields, variables and context.
+func (r Remote) resolve() (*target, error) {
+	if r.Getenv == nil {
+		r.Getenv = os.Getenv
+	}
+	settings, err := r.context()
+	if err != nil {
+		return nil, err
+	}
+	settings.override(r.Getenv)
+	if u := first(r.URL, r.Getenv("NATS_URL"), settings.URL); u != "" {
+		settings.URL = u
+	} else {
+		settings.URL = nats.DefaultURL
+	}
+	return settings.target()
+}
+
+// context reads the named or selected context; none gives empty settings.
+func (r Remote) context() (settings, error) {
+	name := first(r.Context, r.Getenv("NATS_CONTEXT"))
+	dir := contextDir(r.Getenv)
+	if name == "" && r.Selected && r.URL == "" && r.Getenv("NATS_URL") == "" {
+		name = selectedContext(dir)
+	}
+	if name == "" {
+		return settings{}, nil
+	}
+	return readContext(dir, name)
+}
+
+// check connects once and looks at the server and the account.
+func (t *target) check(ctx context.Context) error {
+	nc, err := nats.Connect(t.url, append([]nats.Option{nats.Name("reprise check")}, t.options...)...)
+	if err != nil {
+		return unreachable(t.shown(), err)
+	}
+	defer nc.Close()
+	if err := checkVersion(t.shown(), nc.ConnectedServerVersion()); err != nil {
+		return err
+	}
+	return t.checkJetStream(ctx, nc)
+}
+
+func (t *target) checkJetStream(ctx context.Context, nc *nats.Conn) error {
+	js, err := t.jetStream(nc)
+	if err != nil {
+		return problemf(ErrOptions, err, "%s: %s", ErrOptions, err)
+	}
+	_, err = js.AccountInfo(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return problemf(ErrNoJetStream, err, "JetStream is not enabled for this account on %s; enable it in the server's configuration, or use an account that has it", t.shown())
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
+		return problemf(ErrNoJetStream, err, "JetStream is not enabled on %s; start that server with -js, or let reprise embed one", t.shown())
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return problemf(ErrNoJetStream, err, "JetStream does not answer on %s: check that these credentials may use $JS.API.>, and that the cluster has a leader", t.shown())
+	}
+	return problemf(ErrNoJetStream, err, "JetStream is not available on %s: %s", t.shown(), err)
+}
+
+func (t *target) jetStream(nc *nats.Conn, opts ...jetstream.JetStreamOpt) (jetstream.JetStream, error) {
+	switch {
+	case t.prefix != "":
+		return jetstream.NewWithAPIPrefix(nc, t.prefix, opts...)
+	case t.domain != "":
+		return jetstream.NewWithDomain(nc, t.domain, opts...)
+	}
+	return jetstream.New(nc, opts...)
+}
+
+func (t *target) healthy(ctx context.Context) error { return t.check(ctx) }
+
+// shown is the URL without credentials.
+func (t *target) shown() string {
+	urls := strings.Split(t.url, ",")
+	for i, text := range urls {
+		if u, err := url.Parse(strings.TrimSpace(text)); err == nil {
+			u.User = nil
+			urls[i] = u.String()
+		}
+	}
+	return strings.Join(urls, ",")
+}
+
+// checkVersion refuses a server that is older than MinServerVersion. A version
+// that can't be read is refused too.
+func checkVersion(where, version string) error {
+	got, err := parseVersion(version)
+	if err != nil {
+		return problemf(ErrTooOld, err, "the server at %s says it is version %q, which is not a nats-server version; use nats-server %s or newer", where, version, MinServerVersion)
+	}
+	oldest, _ := parseVersion(MinServerVersion)
+	for i := range got {
+		if got[i] != oldest[i] {
+			if got[i] > oldest[i] {
+				return nil
+			}
+			return problemf(ErrTooOld, nil, "the server at %s is nats-server %s, which is too old: use %s or newer", where, version, MinServerVersion)
+		}
+	}
+	return nil
+}
+
+// parseVersion reads major, minor and patch; what follows a hyphen is ignored.
+func parseVersion(text string) ([3]int, error) {
+	var version [3]int
+	core, _, _ := strings.Cut(strings.TrimPrefix(text, "v"), "-")
+	parts := strings.Split(core, ".")
+	if len(parts) != len(version) {
+		return version, fmt.Errorf("%q is not MAJOR.MINOR.PATCH", text)
+	}
+	for i, part := range parts {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return version, fmt.Errorf("%q is not MAJOR.MINOR.PATCH: %w", text, err)
+		}
+		version[i] = n
+	}
+	return version, nil
+}
+
+// unreachable says why a connection failed and what to look at.
+func unreachable(where string, err error) error {
+	reason, hint := err.Error(), "check the address, and that the server runs"
+	var pathError *fs.PathError
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+		reason, hint = "it refuses these credentials", "check user, password, creds or nkey"
+	case errors.Is(err, nats.ErrNoServers):
+		reason = "nobody answers"
+	case errors.As(err, &pathError):
+		hint = "check the files of creds, nkey and certificates"
+	}
+	return problemf(ErrUnreachable, err, "cannot reach the NATS server at %s: %s; %s", where, strings.TrimPrefix(reason, "nats: "), hint)
+}
+
+// first returns the first text that is not empty.
+func first(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}
