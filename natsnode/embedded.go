@@ -32,7 +32,7 @@ func StartEmbedded(opts Options) (*Node, error) {
 	if err := e.start(); err != nil {
 		return nil, errors.Join(err, e.close(context.Background()))
 	}
-	return &Node{log: opts.Logger, embedded: e}, nil
+	return &Node{log: opts.Logger, embedded: e, recovered: make(chan struct{}, 1)}, nil
 }
 
 // open makes the directory and takes its lock.
@@ -179,8 +179,8 @@ func (e *embedded) shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		e.recover.Lock() // a recovery under way ends first
-		defer e.recover.Unlock()
+		e.recovering.Lock() // a recovery under way ends first
+		defer e.recovering.Unlock()
 		e.srv.Shutdown()
 		e.srv.WaitForShutdown()
 	}()

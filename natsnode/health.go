@@ -17,13 +17,14 @@ const (
 
 // Healthy returns nil when the node can store messages now; otherwise a sentence
 // that is ErrStorage, ErrUnreachable, ErrNoJetStream or ErrClosed. For an
-// embedded server it costs microseconds and asks nothing over the network.
+// embedded server it costs microseconds and asks nothing over the network; for
+// another it opens a connection and asks once.
 func (n *Node) Healthy(ctx context.Context) error {
 	switch {
 	case n.isClosed():
 		return ErrClosed
 	case n.remote != nil:
-		return n.remote.healthy(ctx)
+		return n.remote.check(ctx)
 	}
 	if err := n.embedded.room(); err != nil {
 		return err
@@ -106,14 +107,16 @@ func (n *Node) lookAfter(ctx context.Context, last string) string {
 // Recover restarts the JetStream of an embedded server in place if its disk
 // takes writes again. It does nothing if nothing is wrong, and for a server
 // elsewhere. What was acknowledged before is there afterwards; a publish that got
-// no answer may or may not be. An error is ErrDirectory, ErrStorage or ErrClosed.
+// no answer may or may not be. Streams in memory storage are gone, as after a
+// restart of a server, so whoever uses them makes them anew; see Recovered. An
+// error is ErrDirectory, ErrStorage or ErrClosed.
 func (n *Node) Recover(ctx context.Context) error {
 	if n.embedded == nil {
 		return nil
 	}
 	e := n.embedded
-	e.recover.Lock()
-	defer e.recover.Unlock()
+	e.recovering.Lock()
+	defer e.recovering.Unlock()
 	if n.isClosed() {
 		return ErrClosed
 	}
@@ -123,7 +126,14 @@ func (n *Node) Recover(ctx context.Context) error {
 	if err := checkRoom(e.dir, e.opts.MinFree); err != nil {
 		return err
 	}
-	return e.restartJetStream(ctx)
+	if err := e.restartJetStream(ctx); err != nil {
+		return err
+	}
+	select {
+	case n.recovered <- struct{}{}:
+	default:
+	}
+	return nil
 }
 
 func (e *embedded) restartJetStream(ctx context.Context) error {

@@ -19,6 +19,9 @@ type Node struct {
 	// embedded is nil for a server elsewhere.
 	embedded *embedded
 
+	// recovered holds one mark after a recovery.
+	recovered chan struct{}
+
 	mu     sync.Mutex
 	closed bool
 }
@@ -31,8 +34,8 @@ type embedded struct {
 	// dir holds the store; for memory storage it is temporary and removed by Close.
 	dir  string
 	lock *dirLock
-	// recover lets one recovery run at a time.
-	recover sync.Mutex
+	// recovering lets one recovery run at a time.
+	recovering sync.Mutex
 }
 
 // Dial opens one more connection, named for `nats server report connections`.
@@ -42,12 +45,35 @@ func (n *Node) Dial(name string, opts ...nats.Option) (*nats.Conn, error) {
 	if n.isClosed() {
 		return nil, ErrClosed
 	}
-	all := append([]nats.Option{nats.Name(name), nats.MaxReconnects(-1)}, n.dialOptions()...)
+	all := append(n.watched(name), n.dialOptions()...)
 	nc, err := nats.Connect(n.dialURL(), append(all, opts...)...)
 	if err != nil {
 		return nil, unreachable(n.URL(), err)
 	}
 	return nc, nil
+}
+
+// watched are the options of every connection: it reconnects for ever, and what
+// happens to it is logged.
+func (n *Node) watched(name string) []nats.Option {
+	log := n.log.With("connection", name)
+	return []nats.Option{
+		nats.Name(name),
+		nats.MaxReconnects(-1),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil && !n.isClosed() {
+				log.Warn("disconnected from NATS", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			log.Warn("NATS reports an error", "error", err, "subject", subject)
+		}),
+	}
 }
 
 func (n *Node) dialOptions() []nats.Option {
@@ -84,6 +110,10 @@ func (n *Node) URL() string {
 	}
 	return n.embedded.clientURL()
 }
+
+// Recovered gets a value after every recovery (see Recover), for one reader;
+// several that nobody has read yet are one.
+func (n *Node) Recovered() <-chan struct{} { return n.recovered }
 
 // Embedded reports whether the server runs in this process.
 func (n *Node) Embedded() bool { return n.embedded != nil }

@@ -60,8 +60,10 @@ func Connect(ctx context.Context, r Remote) (*Node, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{log: log, remote: t}
-	return n, t.check(ctx)
+	if err := t.check(ctx); err != nil {
+		return nil, err
+	}
+	return &Node{log: log, remote: t, recovered: make(chan struct{})}, nil
 }
 
 // Dial connects as a client does that only sends requests: the server's version
@@ -152,8 +154,6 @@ func (t *target) jetStream(nc *nats.Conn, opts ...jetstream.JetStreamOpt) (jetst
 	}
 	return jetstream.New(nc, opts...)
 }
-
-func (t *target) healthy(ctx context.Context) error { return t.check(ctx) }
 
 // shown is the URL without credentials.
 func (t *target) shown() string {
