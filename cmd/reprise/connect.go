@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"reprise/client"
+	"reprise/contract"
+	"reprise/engine"
+	"reprise/natsnode"
+)
+
+// The bounds of waiting for another command that works on the same data
+// directory for a moment.
+const (
+	lockPatience = 15 * time.Second
+	lockPause    = 50 * time.Millisecond
+)
+
+// link is a way to an engine for the time of one command.
+type link struct {
+	nc *nats.Conn
+	// where names the other side in errors.
+	where string
+	close func()
+}
+
+// withClient connects, runs f and disconnects. operator is needed for operators'
+// commands alone.
+func (a *app) withClient(ctx context.Context, operator string, f func(*client.Client) error) error {
+	names, err := contract.NewNames(a.flags.prefix)
+	if err != nil {
+		return &usageError{"--prefix: " + err.Error()}
+	}
+	l, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	c, err := client.New(l.nc, client.Config{
+		Names: names, User: a.owner(), Operator: operator, Timeout: time.Duration(a.flags.wait),
+	})
+	if err != nil {
+		return &usageError{err.Error()}
+	}
+	return l.explain(f(c))
+}
+
+// explain says what to do where no engine answers.
+func (l *link) explain(err error) error {
+	e, ok := errors.AsType[*client.Error](err)
+	if ok && errors.Is(err, client.ErrNoEngine) {
+		e.Message += " at " + l.where + "; start one with `reprise serve --nats " + l.where + "`"
+	}
+	return err
+}
+
+// connect finds the engine: on the server that was named, else the one that
+// serves the data directory, else one in this process.
+func (a *app) connect(ctx context.Context) (*link, error) {
+	if a.remote() {
+		return a.connectRemote()
+	}
+	dir := a.dataDir()
+	deadline := time.Now().Add(lockPatience)
+	for {
+		l, err := a.connectLocal(ctx, dir)
+		busy := errors.Is(err, natsnode.ErrInUse)
+		if !busy || time.Now().After(deadline) {
+			return l, err
+		}
+		if err := pause(ctx, lockPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// remote reports whether a server was named.
+func (a *app) remote() bool {
+	if a.flags.nats != "" || a.flags.context != "" {
+		return true
+	}
+	return a.flags.data == "" && (a.getenv("NATS_URL") != "" || a.getenv("NATS_CONTEXT") != "")
+}
+
+func (a *app) connectRemote() (*link, error) {
+	nc, err := natsnode.Dial(natsnode.Remote{URL: a.flags.nats, Context: a.flags.context, Getenv: a.getenv}, "reprise", nats.MaxReconnects(-1))
+	if err != nil {
+		return nil, err
+	}
+	return &link{nc: nc, where: nc.ConnectedUrlRedacted(), close: nc.Close}, nil
+}
+
+// connectLocal goes to whoever has the data directory, or takes it.
+func (a *app) connectLocal(ctx context.Context, dir string) (*link, error) {
+	info, running, err := natsnode.ReadLock(dir)
+	switch {
+	case err != nil:
+		return nil, err
+	case running && info.URL == "":
+		return nil, &natsnode.InUseError{Dir: dir, Holder: info}
+	case running:
+		return connectServing(dir, info)
+	}
+	return a.connectEmbedded(ctx, dir)
+}
+
+func connectServing(dir string, info natsnode.Info) (*link, error) {
+	nc, err := nats.Connect(info.URL, nats.Name("reprise"), nats.MaxReconnects(-1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: process %d serves %s at %s: %w", natsnode.ErrUnreachable, info.PID, dir, info.URL, err)
+	}
+	return &link{nc: nc, where: info.URL, close: nc.Close}, nil
+}
+
+// connectEmbedded runs the engine in this process for the time of the command.
+func (a *app) connectEmbedded(ctx context.Context, dir string) (*link, error) {
+	node, err := natsnode.StartEmbedded(natsnode.Options{DataDir: dir, Listen: natsnode.ListenNone})
+	if err != nil {
+		return nil, err
+	}
+	h, err := startHost(ctx, node, engine.Config{Prefix: a.flags.prefix})
+	if err != nil {
+		return nil, errors.Join(err, closeNode(node))
+	}
+	nc, err := node.Dial("reprise")
+	if err != nil {
+		return nil, errors.Join(err, h.stop(context.Background()), closeNode(node))
+	}
+	return &link{nc: nc, where: dir, close: func() {
+		nc.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+		defer cancel()
+		if err := errors.Join(h.stop(ctx), closeNode(node)); err != nil {
+			_, _ = fmt.Fprintln(a.err, "reprise: the engine in this process did not stop cleanly: "+err.Error())
+		}
+	}}, nil
+}
+
+func closeNode(node *natsnode.Node) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	return node.Close(ctx)
+}
+
+// pause waits, or returns why it shouldn't any more.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
