@@ -95,8 +95,8 @@ func knownContexts(dir string) string {
 	return "there are " + strings.Join(names, ", ")
 }
 
-// override lets the NATS_* variables win over the context.
-func (s *settings) override(getenv func(string) string) {
+// override returns the settings with the NATS_* variables in place of what they name.
+func (s settings) override(getenv func(string) string) settings {
 	user, password, token := getenv("NATS_USER"), getenv("NATS_PASSWORD"), getenv("NATS_TOKEN")
 	creds, nkey := getenv("NATS_CREDS"), getenv("NATS_NKEY")
 	if user != "" || token != "" || creds != "" || nkey != "" {
@@ -105,6 +105,7 @@ func (s *settings) override(getenv func(string) string) {
 	s.Cert = first(getenv("NATS_CERT"), s.Cert)
 	s.Key = first(getenv("NATS_KEY"), s.Key)
 	s.CA = first(getenv("NATS_CA"), s.CA)
+	return s
 }
 
 // target turns settings into what nats.go wants.

@@ -11,5 +11,5 @@ func freeSpace(dir string) (int64, bool) {
 	if err := unix.Statfs(dir, &stat); err != nil {
 		return 0, false
 	}
-	return int64(stat.Bavail) * int64(stat.Bsize), true
+	return int64(stat.Bavail) * int64(stat.Bsize), true //nolint:unconvert // it has another type on darwin
 }

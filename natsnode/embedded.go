@@ -105,7 +105,7 @@ func (e *embedded) checkListen() error {
 	if e.opts.Listen == ListenNone {
 		return nil
 	}
-	listener, err := net.Listen("tcp", e.opts.Listen)
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", e.opts.Listen)
 	if err == nil {
 		return listener.Close()
 	}

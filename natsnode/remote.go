@@ -91,7 +91,7 @@ func (r Remote) resolve() (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings.override(r.Getenv)
+	settings = settings.override(r.Getenv)
 	if u := first(r.URL, r.Getenv("NATS_URL"), settings.URL); u != "" {
 		settings.URL = u
 	} else {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -194,9 +195,7 @@ func TestWhichURL(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			values := contexts(t, files)
-			for key, value := range test.env {
-				values[key] = value
-			}
+			maps.Copy(values, test.env)
 			test.remote.Getenv = env(values)
 			got, err := test.remote.resolve()
 			if err != nil || got.url != test.want {
@@ -278,9 +277,7 @@ func TestCredentials(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			values := contexts(t, map[string]string{"context/it.json": first(test.context, "{}")})
-			for key, value := range test.env {
-				values[key] = value
-			}
+			maps.Copy(values, test.env)
 			if _, err := connectTo(t, Remote{URL: test.url, Context: "it", Getenv: env(values)}); err != nil {
 				t.Error(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -84,7 +85,7 @@ func wantMessages(t *testing.T, js jetstream.JetStream, acked int) {
 	}
 	for seq := 1; seq <= acked; seq++ {
 		msg, err := stream.GetMsg(t.Context(), uint64(seq))
-		if err != nil || string(msg.Data[1024:]) != fmt.Sprint(seq-1) {
+		if err != nil || string(msg.Data[1024:]) != strconv.Itoa(seq-1) {
 			t.Fatalf("message %d: %v", seq, err)
 		}
 	}

@@ -1,0 +1,62 @@
+# Reprise. `make` alone prints what there is.
+
+GO  ?= go
+BIN ?= bin/reprise
+# The least coverage over all modules, in percent.
+COVER ?= 90
+# How long each fuzz target and each benchmark runs.
+FUZZTIME  ?= 20s
+BENCHTIME ?= 1s
+
+# The directories of the modules that go.work joins; `work` names all their
+# packages, so a new module is tested from the day it is joined.
+MODULES = $(shell $(GO) work edit -json | sed -n 's/.*"DiskPath": "\(.*\)".*/\1/p')
+# What coverage is measured of: the product, which is the root module.
+PRODUCT = $(shell $(GO) list ./... | paste -sd, -)
+
+LINTER = bin/golangci-lint
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Print this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the reprise command into bin/
+	$(GO) build -trimpath -o $(BIN) ./cmd/reprise
+
+.PHONY: test
+test: ## Test every module with the race detector
+	$(GO) test -race work
+
+.PHONY: lint
+lint: $(LINTER) ## Lint every module (.golangci.yml says what and why not)
+	@for module in $(MODULES); do \
+		echo "lint $$module" && (cd $$module && $(CURDIR)/$(LINTER) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; \
+	done
+
+# The linter's own module keeps its many dependencies out of go.mod.
+$(LINTER): tools/go.mod
+	cd tools && GOWORK=off $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: cover
+cover: ## Measure coverage over all modules; fails below COVER percent
+	$(GO) test -coverpkg=$(PRODUCT) -coverprofile=cover.out work
+	@$(GO) tool cover -func=cover.out | awk -v least=$(COVER) \
+		'/^total:/ {print "total coverage: " $$3; sub("%", "", $$3); if ($$3 + 0 < least) {print "less than " least "%"; exit 1}}'
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME
+	@grep -rn --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file _ name; do \
+		echo "fuzz $${file%/*} $${name#func }"; \
+		$(GO) test -run='^$$' -fuzz="^$${name#func }$$" -fuzztime=$(FUZZTIME) "$${file%/*}" || exit 1; \
+	done
+
+.PHONY: bench
+bench: ## Run every benchmark for BENCHTIME
+	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) work
+
+.PHONY: clean
+clean: ## Remove what the other targets made
+	rm -rf bin cover.out

@@ -1,0 +1,183 @@
+// Package arch holds no code: its test keeps the picture in
+// docs/architecture.md true. It reads what every package of every module
+// imports and checks it against the table below.
+package arch
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// module is the path of the root module.
+const module = "reprise"
+
+// pkg is what `go list -json` says of a package.
+type pkg struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+	Module                             struct{ Path string }
+}
+
+// rule says what the packages below a folder may import of this project.
+type rule struct {
+	// stdlibOnly also forbids everything outside the standard library.
+	stdlibOnly bool
+	// only are the folders that may be imported; nil leaves it to never.
+	only []string
+	// never are the folders that may not.
+	never []string
+}
+
+// rules has the folders from the bottom to the top. An import within the folder
+// is always fine, and nobody imports cmd.
+var rules = map[string]rule{
+	"domain":      {stdlibOnly: true, only: []string{}},
+	"contract":    {stdlibOnly: true, only: []string{"domain"}},
+	"eventstore":  {only: []string{"domain", "contract"}},
+	"projections": {only: []string{"domain", "contract", "eventstore"}},
+	"natsnode":    {only: []string{}},
+	"engine":      {never: []string{"client", "worker", "natsnode"}},
+	"client":      {only: []string{"domain", "contract"}},
+	"worker":      {only: []string{"domain", "contract", "client"}},
+}
+
+// testLibraries may be used by the modules for tests alone, so that importers
+// of the root module inherit none of them.
+var testLibraries = []string{"github.com/stretchr/testify", "github.com/cucumber/godog", "pgregory.net/rapid"}
+
+func TestImportsPointDownward(t *testing.T) {
+	packages := listPackages(t)
+	if len(packages) < len(rules) {
+		t.Fatalf("only %d packages were found", len(packages))
+	}
+	for _, p := range packages {
+		for _, broken := range violations(p) {
+			t.Error(broken)
+		}
+	}
+}
+
+// listPackages reads the packages of all modules of the workspace.
+func listPackages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports,Module", module+"/...").Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var packages []pkg
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// violations returns a sentence for each import that a package may not have.
+func violations(p pkg) []string {
+	var broken []string
+	say := func(imported, why string) { broken = append(broken, p.ImportPath+" imports "+imported+": "+why) }
+	folder := folderOf(p.ImportPath)
+	for _, imported := range p.Imports {
+		if why := forbidden(folder, imported); why != "" {
+			say(imported, why)
+		}
+	}
+	for _, imported := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+		if p.Module.Path == module && hasPrefix(imported, testLibraries) {
+			say(imported, "the root module has plain tests")
+		}
+		if folderOf(imported) == "cmd" && folder != "cmd" {
+			say(imported, "nobody imports the command")
+		}
+	}
+	return broken
+}
+
+// forbidden says why a folder may not import a package, or "".
+func forbidden(folder, imported string) string {
+	r, ruled := rules[folder]
+	target := folderOf(imported)
+	switch {
+	case !ruled, target == folder:
+		return ""
+	case target == "":
+		if r.stdlibOnly && strings.Contains(strings.SplitN(imported, "/", 2)[0], ".") {
+			return folder + " has the standard library only"
+		}
+		return ""
+	case r.only != nil && !slices.Contains(r.only, target):
+		return folder + " may import " + listed(r.only)
+	case slices.Contains(r.never, target):
+		return folder + " never imports " + target
+	}
+	return ""
+}
+
+func listed(folders []string) string {
+	if len(folders) == 0 {
+		return "nothing else here"
+	}
+	return strings.Join(folders, ", ") + " alone"
+}
+
+// folderOf is the first folder of a package of this project, "" for others.
+func folderOf(path string) string {
+	rest, ours := strings.CutPrefix(path, module+"/")
+	if !ours {
+		return ""
+	}
+	folder, _, _ := strings.Cut(rest, "/")
+	return folder
+}
+
+func hasPrefix(path string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return path == p || strings.HasPrefix(path, p+"/") })
+}
+
+// TestRulesCatch plants imports that must be caught, and some that must not.
+func TestRulesCatch(t *testing.T) {
+	tests := map[string]struct {
+		path, imports, tests string
+		want                 string
+	}{
+		"domain, a library":          {"reprise/domain", "github.com/google/uuid", "", "standard library only"},
+		"domain, the contract":       {"reprise/domain", "reprise/contract", "", "nothing else here"},
+		"domain, the library":        {"reprise/domain", "encoding/json", "", ""},
+		"contract, the domain":       {"reprise/contract", "reprise/domain", "", ""},
+		"contract, the store":        {"reprise/contract", "reprise/eventstore", "", "domain alone"},
+		"a driver, its store":        {"reprise/eventstore/jetstream", "reprise/eventstore", "", ""},
+		"a driver, projections":      {"reprise/eventstore/jetstream", "reprise/projections", "", "alone"},
+		"projections, the engine":    {"reprise/projections", "reprise/engine", "", "alone"},
+		"engine, a client":           {"reprise/engine", "reprise/client", "", "never imports client"},
+		"client, the store":          {"reprise/client", "reprise/eventstore", "", "alone"},
+		"worker, the engine":         {"reprise/worker", "reprise/engine", "", "alone"},
+		"a test of the worker":       {"reprise/worker", "", "reprise/engine", ""},
+		"somebody, the command":      {"reprise/internal/x", "reprise/cmd/reprise", "", "nobody imports"},
+		"a test, the command":        {"reprise/engine", "", "reprise/cmd/reprise", "nobody imports"},
+		"a test library in the root": {"reprise/engine", "", "github.com/stretchr/testify/require", "plain tests"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := pkg{ImportPath: test.path, Imports: strings.Fields(test.imports), TestImports: strings.Fields(test.tests)}
+			p.Module.Path = module
+			got := strings.Join(violations(p), "\n")
+			if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
