@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,9 +21,14 @@ const module = "reprise"
 
 // pkg is what `go list -json` says of a package.
 type pkg struct {
-	ImportPath                         string
-	Imports, TestImports, XTestImports []string
-	Module                             struct{ Path string }
+	ImportPath   string                `json:"ImportPath"`
+	Dir          string                `json:"Dir"`
+	Imports      []string              `json:"Imports"`
+	TestImports  []string              `json:"TestImports"`
+	XTestImports []string              `json:"XTestImports"`
+	Module       struct {
+		Path string `json:"Path"`
+	} `json:"Module"`
 }
 
 // rule says what the packages below a folder may import of this project.
@@ -57,8 +64,24 @@ func TestImportsPointDownward(t *testing.T) {
 		t.Fatalf("only %d packages were found", len(packages))
 	}
 	for _, p := range packages {
+		noteFiles(t, p.Dir)
 		for _, broken := range violations(p) {
 			t.Error(broken)
+		}
+	}
+}
+
+// noteFiles looks at the files of a package, so that go test doesn't take this
+// test's last result from its cache when one of them has changed.
+func noteFiles(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if _, err := os.Stat(filepath.Join(dir, entry.Name())); err != nil {
+			t.Log(err) // it has just been removed
 		}
 	}
 }
@@ -66,10 +89,9 @@ func TestImportsPointDownward(t *testing.T) {
 // listPackages reads the packages of all modules of the workspace.
 func listPackages(t *testing.T) []pkg {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports,Module", module+"/...").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,Imports,TestImports,XTestImports,Module", module+"/...").Output()
 	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
 		}
 		t.Fatal(err)

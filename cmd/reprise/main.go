@@ -1,0 +1,9 @@
+// Command reprise serves event-sourced sessions on NATS, embedded or not, and
+// is their command line.
+package main
+
+import "os"
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"reprise/contract"
+	"reprise/domain"
+	"reprise/engine"
+	"reprise/natsnode"
+)
+
+// syncAlways as --sync writes every commit through to the disk before it is
+// acknowledged.
+const syncAlways = "always"
+
+// serveFlags are the flags of `reprise serve` that no other command has.
+type serveFlags struct {
+	memory   bool
+	listen   string
+	sync     string
+	replicas int
+	metadata []string
+	level    slog.Level
+	// embed says that serve starts its own NATS server; checkServe sets it.
+	embed bool
+}
+
+// serverCommands are those that serve, or are about this program.
+func (a *app) serverCommands() []*cobra.Command {
+	return []*cobra.Command{a.serveCommand(), a.versionCommand()}
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	var s serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve sessions: an engine on an embedded NATS server, or on yours",
+		Long: `Serve starts an engine and, unless a server is named, the NATS server it works
+on: with file storage in a data directory, and a port for every NATS client.
+
+On a server of yours (--nats, --context, or the NATS_* variables of the nats CLI)
+it makes its streams if they are missing and checks them if they are not.
+
+An interrupt or SIGTERM drains: commands in flight are answered first.`,
+		Example: `  reprise serve
+  reprise serve --data /var/lib/reprise --sync always --listen 0.0.0.0:4222
+  reprise serve --memory
+  reprise serve --nats nats://one:4222,nats://two:4222 --replicas 3`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.checkServe(cmd, &s); err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), &s)
+		},
+	}
+	a.serveFlags(cmd, &s)
+	return cmd
+}
+
+func (a *app) serveFlags(cmd *cobra.Command, s *serveFlags) {
+	f, g := cmd.Flags(), &a.flags
+	f.StringVar(&g.data, "data", "", "data `DIR`ectory of the embedded server (default: "+a.shownDataDir()+")")
+	f.BoolVar(&s.memory, "memory", false, "keep everything in memory, for as long as this process runs")
+	f.StringVar(&s.listen, "listen", natsnode.DefaultListen, "`HOST:PORT` of the embedded server, or none")
+	f.StringVar(&s.sync, "sync", domain.Duration(natsnode.DefaultSyncInterval).String(),
+		"sync `always` before a commit is acknowledged, or after this time; a power cut takes at most that")
+	f.StringVar(&g.nats, "nats", "", "`URL` of a NATS server to work on instead (default: $NATS_URL)")
+	f.StringVar(&g.context, "context", "", "`NAME` of a context of the nats CLI to work on instead (default: $NATS_CONTEXT)")
+	f.StringVar(&g.prefix, "prefix", "", "first token of every subject (default: "+contract.DefaultPrefix+")")
+	f.IntVar(&s.replicas, "replicas", 1, "`N` replicas of every stream, on a cluster")
+	f.StringSliceVar(&s.metadata, "metadata-keys", nil, "metadata `KEYS` that lists may filter by")
+	f.TextVar(&s.level, "log-level", slog.LevelInfo, "`LEVEL` of the log on stderr: debug, info, warn or error")
+	_ = cmd.RegisterFlagCompletionFunc("log-level", fixed("debug", "info", "warn", "error"))
+	_ = cmd.RegisterFlagCompletionFunc("sync", fixed(syncAlways, "100ms"))
+}
+
+// embeds reports whether serve starts its own server: no other was named, or a
+// flag that only an embedded one has.
+func (a *app) embeds(s *serveFlags, changed func(string) bool) bool {
+	if a.flags.nats != "" || a.flags.context != "" {
+		return false
+	}
+	return s.memory || changed("listen") || changed("sync") || !a.remote()
+}
+
+// checkServe refuses flags that contradict each other, before anything starts.
+func (a *app) checkServe(cmd *cobra.Command, s *serveFlags) error {
+	changed := cmd.Flags().Changed
+	s.embed = a.embeds(s, changed)
+	if !s.embed {
+		for _, name := range []string{"data", "memory", "listen", "sync"} {
+			if changed(name) {
+				return usage(cmd, "--%s is about the embedded server; leave it out with --nats or --context", name)
+			}
+		}
+	} else if s.replicas != 1 {
+		return usage(cmd, "--replicas %d needs a cluster: name one with --nats; the embedded server has one replica", s.replicas)
+	}
+	if s.memory && changed("data") {
+		return usage(cmd, "--memory keeps nothing in a data directory; leave --data out")
+	}
+	if s.memory && changed("sync") {
+		return usage(cmd, "--memory syncs nothing; leave --sync out")
+	}
+	if _, _, err := s.syncMode(); err != nil {
+		return usage(cmd, "--sync: write always, or a time: %s", err.Error())
+	}
+	return nil
+}
+
+// syncMode reads --sync.
+func (s *serveFlags) syncMode() (interval time.Duration, always bool, err error) {
+	if s.sync == syncAlways {
+		return 0, true, nil
+	}
+	d, err := domain.ParseDuration(s.sync)
+	if err == nil && d <= 0 {
+		err = errors.New("0 is none; always syncs at once")
+	}
+	return d.Std(), false, err
+}
+
+// serve runs the node and the engine until ctx ends, and drains both.
+func (a *app) serve(ctx context.Context, s *serveFlags) error {
+	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: s.level}))
+	node, err := a.serveNode(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	watched := make(chan error, 1)
+	go func() { watched <- node.Run(watching) }()
+	err = a.serveEngine(ctx, node, engine.Config{
+		Prefix: a.flags.prefix, Memory: node.Storage() == jetstream.MemoryStorage,
+		Replicas: s.replicas, MetadataKeys: s.metadata, Logger: log,
+	})
+	stopWatching()
+	return errors.Join(err, <-watched, closeNode(node))
+}
+
+func (a *app) serveNode(ctx context.Context, s *serveFlags, log *slog.Logger) (*natsnode.Node, error) {
+	if !s.embed {
+		return natsnode.Connect(ctx, natsnode.Remote{URL: a.flags.nats, Context: a.flags.context, Getenv: a.getenv, Logger: log})
+	}
+	interval, always, err := s.syncMode()
+	if err != nil {
+		return nil, err
+	}
+	opts := natsnode.Options{Memory: s.memory, Listen: s.listen, SyncInterval: interval, SyncAlways: always, Logger: log}
+	if !s.memory {
+		opts.DataDir = a.dataDir()
+	}
+	return natsnode.StartEmbedded(opts)
+}
+
+// serveEngine runs an engine until ctx ends. After the storage has failed and is
+// back it runs a new one, which makes anew what was only in memory.
+func (a *app) serveEngine(ctx context.Context, node *natsnode.Node, cfg engine.Config) error {
+	for announced := false; ; announced = true {
+		h, err := startHost(ctx, node, cfg)
+		if err == nil && !announced {
+			err = a.announce(node, cfg.Prefix)
+		}
+		if err == nil {
+			err = runHost(ctx, node, h)
+		} else if h != nil {
+			err = errors.Join(err, h.stop(context.WithoutCancel(ctx)))
+		}
+		if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+			return nil
+		}
+		if err != nil && !waitRecovered(ctx, node) {
+			return err
+		}
+	}
+}
+
+// runHost waits until ctx ends, the node has recovered or the engine ends by
+// itself, and stops the engine.
+func runHost(ctx context.Context, node *natsnode.Node, h *host) error {
+	select {
+	case <-ctx.Done():
+	case <-node.Recovered():
+	case <-h.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+	defer cancel()
+	return h.stop(stopping)
+}
+
+// waitRecovered waits for a storage that has failed to come back; false if that
+// is not what is wrong, or ctx has ended.
+func waitRecovered(ctx context.Context, node *natsnode.Node) bool {
+	ticker := time.NewTicker(natsnode.DefaultHealthInterval)
+	defer ticker.Stop()
+	for waited := false; ; waited = true {
+		err := node.Healthy(ctx)
+		if !errors.Is(err, natsnode.ErrStorage) {
+			return waited && err == nil
+		}
+		select {
+		case <-node.Recovered():
+			return true
+		case <-ticker.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// announce says once that commands are answered, where, and how to try it.
+func (a *app) announce(node *natsnode.Node, prefix string) error {
+	names, err := contract.NewNames(prefix)
+	if err != nil {
+		return err
+	}
+	where, try := "no port", ""
+	if url := node.URL(); url != "" {
+		where = url
+		try = fmt.Sprintf("; try: nats -s %s req %s '{}'", url, names.Query(a.owner(), contract.QueryList))
+	}
+	_, err = fmt.Fprintf(a.out, "reprise is ready: %s (%s)%s\n", where, node, try)
+	return err
+}
