@@ -14,6 +14,9 @@ type Decision struct {
 	// Next is the state after the events. The state to keep is Apply of the
 	// commit, which also remembers the command.
 	Next *Session
+	// Time is that of the commit: Env.Now, or the time of the session's last
+	// commit if that is later.
+	Time time.Time
 	// Results has an entry for every command of a batch.
 	Results []Result
 	// Claimed is the step that a worker got, by claim or claimNext.
@@ -44,10 +47,17 @@ type decision struct {
 }
 
 func newDecision(s *Session, env Env) *decision {
-	if env.Now.Before(s.UpdatedAt) {
-		env.Now = s.UpdatedAt
-	}
+	env.Now = notBefore(env.Now, s)
 	return &decision{base: s, d: newDraft(s), env: env}
+}
+
+// notBefore returns the time of a commit: now in UTC, but never before the
+// session's last commit.
+func notBefore(now time.Time, s *Session) time.Time {
+	if now.Before(s.UpdatedAt) {
+		now = s.UpdatedAt
+	}
+	return now.UTC().Round(0)
 }
 
 // s is the state with all events so far.
@@ -62,7 +72,7 @@ func (x *decision) emit(e Event) {
 }
 
 func (x *decision) done() Decision {
-	return Decision{Events: x.events, Next: x.s(), Claimed: x.claimed}
+	return Decision{Events: x.events, Next: x.s(), Time: x.env.Now, Claimed: x.claimed}
 }
 
 // decide runs the checks that all commands share, then the command's own rule.
@@ -163,7 +173,10 @@ func gone(s *Session) *Rejection {
 
 // decideBatch decides each command on the state that the ones before it left.
 func decideBatch(s *Session, b *Batch, env Env) (Decision, error) {
-	all := Decision{Next: s}
+	if s.Gone != nil {
+		return Decision{}, gone(s)
+	}
+	all := Decision{Next: s, Time: notBefore(env.Now, s)}
 	for i, c := range b.Commands {
 		switch c.(type) {
 		case *Fork, *Delete, *Purge, *Batch:
@@ -175,22 +188,28 @@ func decideBatch(s *Session, b *Batch, env Env) (Decision, error) {
 		result := Result{Verb: c.Verb(), Events: len(one.Events)}
 		var rejected *Rejection
 		switch {
-		case errors.As(err, &rejected) && b.Mode == BatchEach && rejected.Code != CodeNotFound:
-			result.Code, result.Message = rejected.Code, rejected.Message
-		case errors.As(err, &rejected):
-			return Decision{}, inBatch(rejected, i, c)
-		default:
+		case !errors.As(err, &rejected):
 			all.Events = append(all.Events, one.Events...)
 			all.Next = one.Next
+		case b.Mode == BatchEach && all.Next.Exists():
+			result.Code, result.Message = rejected.Code, rejected.Message
+		default:
+			return Decision{}, inBatch(rejected, s, i, c)
 		}
 		all.Results = append(all.Results, result)
 	}
 	return all, nil
 }
 
-// inBatch says which command of a batch was rejected.
-func inBatch(r *Rejection, i int, c Command) *Rejection {
+// inBatch says which command of a batch was rejected; the state is that before
+// the batch.
+func inBatch(r *Rejection, s *Session, i int, c Command) *Rejection {
 	next := *r
-	next.Message = fmt.Sprintf("commands[%d] (%s): %s; nothing of the batch was applied", i, c.Verb(), r.Message)
+	at := fmt.Sprintf("commands[%d]", i)
+	next.Message = fmt.Sprintf("%s (%s): %s; nothing of the batch was applied", at, c.Verb(), r.Message)
+	next.State = s.State
+	if r.Field != "" {
+		next.Field = at + ".body." + r.Field
+	}
 	return &next
 }

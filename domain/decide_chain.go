@@ -1,6 +1,9 @@
 package domain
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 func (x *decision) addChain(c *AddChain) *Rejection {
 	s := x.s()
@@ -165,6 +168,9 @@ func DecideMove(src, dst *Session, c *MoveChain, env Env) (out, in Decision, err
 
 func moveBetween(from, to *decision, cmd *MoveChain) *Rejection {
 	src, dst := from.s(), to.s()
+	if src.User != dst.User {
+		return Reject(CodeNotFound, StateNone, "there is no session %q", dst.ID)
+	}
 	for _, s := range []*Session{src, dst} {
 		if s.Gone != nil {
 			return gone(s)
@@ -175,9 +181,6 @@ func moveBetween(from, to *decision, cmd *MoveChain) *Rejection {
 		if !Accepts(VerbChainAdd, s.State) {
 			return illegal(s, VerbChainMove, "a move to another session needs %s on both sides%s", orStates(open), advice(VerbChainMove, s.State))
 		}
-	}
-	if src.User != dst.User {
-		return Reject(CodeNotFound, StateNone, "there is no session %q", dst.ID)
 	}
 	c, rejected := from.find(cmd.Chain)
 	if rejected != nil {
@@ -197,14 +200,70 @@ func moveBetween(from, to *decision, cmd *MoveChain) *Rejection {
 	if rejected != nil {
 		return rejected
 	}
-	moved := *c
+	moved := c.unhook(src.clock(from.now()), dst.clock(to.now()))
 	if dst.State == StatePending || moved.Status == ChainStatusCompleted {
 		moved.Status = ChainStatusPending
 	}
+	if r := checkCarried(VerbChainMove, moved); r != nil {
+		return r
+	}
 	from.emit(&ChainMovedOut{Chain: c.ID, To: dst.ID})
 	from.settle(nil, true)
-	to.emit(&ChainMovedIn{Chain: moved, Position: position, From: src.ID})
+	to.emit(&ChainMovedIn{Chain: *moved, Position: position, From: src.ID})
 	to.settle(nil, false)
+	return nil
+}
+
+// unhook copies a chain for another session: payloads whole, backoffs counted
+// by the other session's clock, manual steps without a deadline yet.
+func (c *Chain) unhook(here, there time.Time) *Chain {
+	next := *c
+	next.Steps = make([]*Step, len(c.Steps))
+	for i, st := range c.Steps {
+		step := st.whole()
+		step.ReadyAt, step.Deadline = time.Time{}, time.Time{}
+		if left := step.NotBefore.Sub(here); left > 0 {
+			step.NotBefore = there.Add(left)
+		}
+		next.Steps[i] = step
+	}
+	return &next
+}
+
+// whole copies a step without references; whoever decides a fork or a move has
+// filled in what they refer to.
+func (st *Step) whole() *Step {
+	next := *st
+	missing := next.InputRef != nil && next.Input == nil || next.OutputRef != nil && next.Output == nil
+	if next.Error != nil && next.Error.StackRef != nil {
+		missing = missing || next.Error.Stack == ""
+		failure := *next.Error
+		failure.StackRef = nil
+		next.Error = &failure
+	}
+	if missing {
+		panic(fmt.Sprintf("domain: the payloads of step %q were not filled in", st.ID))
+	}
+	next.InputRef, next.OutputRef = nil, nil
+	return &next
+}
+
+// checkCarried rejects a fork or move whose payloads don't fit one message.
+func checkCarried(verb Verb, chains ...*Chain) *Rejection {
+	inputs, outputs, stacks := 0, 0, 0
+	for _, c := range chains {
+		for _, st := range c.Steps {
+			inputs += len(st.Input)
+			outputs += len(st.Output)
+			if st.Error != nil {
+				stacks += len(st.Error.Message) + len(st.Error.Stack)
+			}
+		}
+	}
+	if total := inputs + outputs + stacks; total > MaxCarriedBytes {
+		return Invalid("chain", "%s would copy %d bytes (inputs %d, outputs %d, errors %d); the most there may be is %d",
+			verb, total, inputs, outputs, stacks, MaxCarriedBytes)
+	}
 	return nil
 }
 

@@ -8,6 +8,9 @@ func (x *decision) fork(cmd *Fork) *Rejection {
 	if s.Version > 0 {
 		return Reject(CodeExists, s.State, "session %q exists already; choose another id for the fork", s.ID)
 	}
+	if source != nil && source.User == s.User && source.Gone != nil {
+		return gone(source)
+	}
 	if source == nil || !source.Exists() || source.User != s.User {
 		return Reject(CodeNotFound, StateNone, "there is no session to fork")
 	}
@@ -16,6 +19,9 @@ func (x *decision) fork(cmd *Fork) *Rejection {
 	}
 	plan := forkPlan(source, cmd.Metadata)
 	if r := checkMetadata("metadata", plan.Metadata); r != nil {
+		return r
+	}
+	if r := checkCarried(VerbFork, plan.Chains...); r != nil {
 		return r
 	}
 	x.emit(&SessionForked{Parent: Parent{Session: source.ID, Version: source.Version}, Plan: plan, Reason: cmd.Reason})
@@ -45,9 +51,9 @@ func forkPlan(source *Session, metadata map[string]string) Session {
 
 func forkStep(st *Step) *Step {
 	if st.Status.Done() {
-		next := *st
-		return &next
+		return st.whole()
 	}
+	st = st.whole()
 	return &Step{
 		ID: st.ID, Title: st.Title, Action: st.Action, Manual: st.Manual, WaitsFor: st.WaitsFor,
 		Timeout: st.Timeout, Retry: st.Retry, Status: StepStatusPending, Input: st.Input,

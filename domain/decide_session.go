@@ -33,7 +33,7 @@ func (x *decision) pause(c *Pause) *Rejection {
 	switch c.Mode {
 	case "", PauseDrain, PauseInterrupt:
 	default:
-		return Invalid("mode", "%q is no pause mode; use drain or interrupt", c.Mode)
+		return Invalid("mode", "%.40q is no pause mode; use drain or interrupt", c.Mode)
 	}
 	interrupt := c.Mode == PauseInterrupt
 	if again := s.State == StatePaused && interrupt && s.InFlight > 0; !again {

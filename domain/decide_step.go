@@ -52,10 +52,8 @@ func (x *decision) addStep(cmd *AddStep) *Rejection {
 	if rejected != nil {
 		return rejected
 	}
-	for _, id := range *def.WaitsFor {
-		if !known[id] {
-			return Invalid("step.waitsFor", "chain %q has no step %.80q", c.ID, id)
-		}
+	if r := checkWaits("step.waitsFor", "step", def.ID, *def.WaitsFor, known); r != nil {
+		return r
 	}
 	if r := s.room(1, planBytes(ChainDef{Steps: []StepDef{def}})); r != nil {
 		return r
@@ -122,7 +120,7 @@ func (x *decision) manual(verb Verb, chain, step string) (*Chain, *Step, *Reject
 	if !st.Manual {
 		return nil, nil, refuse(x.s(), verb, stepName(c, st), "it is not manual; its worker reports the result")
 	}
-	if why := x.s().blocker(c, st, x.now()); why != "" {
+	if why := x.s().blocker(c, st, x.s().clock(x.now())); why != "" {
 		return nil, nil, refuse(x.s(), verb, stepName(c, st), "%s; %s needs a manual step that is ready", why, verb)
 	}
 	return c, st, nil

@@ -61,8 +61,8 @@ func (x *decision) claim(cmd *Claim) *Rejection {
 	if why := x.s().blocker(c, st, x.now()); why != "" {
 		return refuse(x.s(), VerbClaim, what, "%s", why)
 	}
-	if cmd.Lease < 0 {
-		return Invalid("lease", "a lease is longer than 0")
+	if r := checkDuration("lease", cmd.Lease); r != nil {
+		return r
 	}
 	x.assign(c, st, cmd.Worker, cmd.Lease)
 	return nil
@@ -89,6 +89,9 @@ func (x *decision) succeed(cmd *Succeed) *Rejection {
 	output, rejected := checkPayload("output", cmd.Output)
 	if rejected != nil {
 		return rejected
+	}
+	if r := checkDuration("lease", cmd.Lease); r != nil {
+		return r
 	}
 	x.emit(&StepSucceeded{Chain: c.ID, Step: cmd.Step, Attempt: cmd.Attempt, Worker: cmd.Worker, Output: output})
 	x.settle(nil, false)
@@ -166,6 +169,10 @@ func (x *decision) timeoutStep(cmd *TimeoutStep) *Rejection {
 		f.Message = "nobody completed the step within its timeout of " + st.Timeout.String()
 		x.startChain(c)
 	}
-	x.broke(c, st, attempt, f, false, cmd.Output, true)
+	output, rejected := checkPayload("output", cmd.Output)
+	if rejected != nil {
+		output = nil // a timeout may not hang on what a worker put out
+	}
+	x.broke(c, st, attempt, f, false, output, true)
 	return nil
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // commands makes an empty command of every verb that has a body.
@@ -138,11 +140,14 @@ func inBatchAllowed(verb Verb) bool {
 }
 
 // DecodeStrict reads one JSON object into v and rejects, with CodeInvalid,
-// fields that v does not have and anything after the object. An empty body is
-// an empty object.
+// fields that v does not have and anything after the object. An empty body and
+// null count as an empty object.
 func DecodeStrict(body []byte, v any) *Rejection {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
+	}
+	if !utf8.Valid(body) {
+		return Invalid("", "the body is not JSON: it is not UTF-8 text")
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
@@ -164,12 +169,17 @@ func decodeError(err error) *Rejection {
 		return Invalid("", "the body is not JSON: %v, at byte %d", err, syntax.Offset)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return Invalid("", "the body is not JSON: it ends in the middle")
+	case errors.As(err, &wrong) && wrong.Type == durationType:
+		return Invalid(wrong.Field, "%s", wrong.Value)
 	case errors.As(err, &wrong):
 		return Invalid(wrong.Field, "a JSON %s can't stand here", wrong.Value)
 	}
 	text := strings.TrimPrefix(err.Error(), "json: ")
 	if field, ok := strings.CutPrefix(text, "unknown field "); ok {
-		return &Rejection{Code: CodeInvalid, Field: strings.Trim(field, `"`), Message: "there is no field " + field + " here"}
+		if plain, err := strconv.Unquote(field); err == nil {
+			field = plain
+		}
+		return &Rejection{Code: CodeInvalid, Field: field, Message: fmt.Sprintf("there is no field %.80q here", field)}
 	}
 	return Invalid("", "%s", text)
 }

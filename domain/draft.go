@@ -12,6 +12,9 @@ type draft struct {
 	s         *Session
 	ownChains bool
 	own       []*Chain // chains whose struct and step slice were copied
+	// size is what inline returned, while sized.
+	size  int
+	sized bool
 }
 
 func newDraft(s *Session) *draft {
@@ -95,23 +98,38 @@ func (d *draft) metadata() map[string]string {
 // keep decides where a payload lives: in the state, or, if it is large, in the
 // event with that version, with a reference in the state.
 func (d *draft) keep(raw json.RawMessage, version uint64) (json.RawMessage, *Ref) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
 	if len(raw) <= MaxInlinePayload && d.inline()+len(raw) <= MaxInlineTotal {
+		d.size += len(raw)
 		return raw, nil
 	}
 	return nil, &Ref{Version: version, Size: len(raw), SHA256: sum(raw)}
 }
 
-// keepFailure does the same for the stack of a failure.
+// keepFailure does the same for the stack of a failure. A session may repeat
+// the failure as its own error, so it counts twice.
 func (d *draft) keepFailure(f Failure, version uint64) *Failure {
-	if len(f.Stack) > MaxInlinePayload || d.inline()+2*len(f.Stack) > MaxInlineTotal {
+	f.StackRef = nil
+	if f.Stack != "" && (len(f.Stack) > MaxInlinePayload || d.inline()+2*len(f.Stack) > MaxInlineTotal) {
 		f.StackRef = &Ref{Version: version, Size: len(f.Stack), SHA256: sum([]byte(f.Stack))}
 		f.Stack = ""
 	}
+	d.size += len(f.Stack)
 	return &f
 }
 
-// inline is the size of all payloads kept in the state, in bytes.
+// inline is the size of all payloads kept in the state, in bytes. It is counted
+// once an event; keep and keepFailure add to it.
 func (d *draft) inline() int {
+	if !d.sized {
+		d.size, d.sized = d.countInline(), true
+	}
+	return d.size
+}
+
+func (d *draft) countInline() int {
 	n := 0
 	if d.s.Error != nil {
 		n += len(d.s.Error.Stack)

@@ -3,6 +3,7 @@ package domain
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strconv"
 	"time"
 )
@@ -41,10 +42,7 @@ func ParseDuration(text string) (Duration, error) {
 // String writes the duration in the largest unit that holds it exactly, rounded
 // up to a millisecond.
 func (d Duration) String() string {
-	t := time.Duration(d)
-	if r := t % time.Millisecond; r > 0 {
-		t += time.Millisecond - r
-	}
+	t := d.whole().Std()
 	if t == 0 {
 		return "0s"
 	}
@@ -56,22 +54,38 @@ func (d Duration) String() string {
 	return strconv.FormatInt(int64(t/time.Millisecond), 10) + "ms"
 }
 
+// whole rounds up to a millisecond, which is what JSON keeps.
+func (d Duration) whole() Duration {
+	if r := d % Duration(time.Millisecond); r > 0 {
+		return d + Duration(time.Millisecond) - r
+	}
+	return d
+}
+
 // Std returns the duration as a time.Duration.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
 // MarshalText writes what String writes.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalJSON reads a JSON string in the form of ParseDuration.
+// UnmarshalJSON reads a JSON string in the form of ParseDuration. Its error is
+// a *json.UnmarshalTypeError, to which the decoder adds the name of the field.
 func (d *Duration) UnmarshalJSON(raw []byte) error {
 	var text string
 	if err := json.Unmarshal(raw, &text); err != nil {
-		return fmt.Errorf("a duration is a string such as \"30s\", not %.40s", raw)
+		return notDuration(fmt.Errorf("a duration is a string such as \"30s\", not %.40s", raw))
 	}
 	parsed, err := ParseDuration(text)
 	if err != nil {
-		return err
+		return notDuration(err)
 	}
 	*d = parsed
 	return nil
+}
+
+var durationType = reflect.TypeFor[Duration]()
+
+// notDuration carries what is wrong with a duration through the JSON decoder.
+func notDuration(err error) error {
+	return &json.UnmarshalTypeError{Value: err.Error(), Type: durationType}
 }

@@ -42,7 +42,7 @@ func remember(old []Applied, a Applied) []Applied {
 }
 
 func (d *draft) apply(r Recorded) {
-	d.s.Version = r.Version
+	d.s.Version, d.sized = r.Version, false
 	switch e := r.Event.(type) {
 	case *SessionCreated, *SessionForked, *SessionImported:
 		d.applyBirth(r)
@@ -100,7 +100,9 @@ func (d *draft) adopt(plan *Session, version uint64) {
 	s.Timeout, s.Priority = plan.Timeout, plan.Priority
 	s.Chains, d.ownChains = make([]*Chain, 0, len(plan.Chains)), true
 	for _, c := range plan.Chains {
-		d.takeChain(c, len(s.Chains), version)
+		if c != nil {
+			d.takeChain(c, len(s.Chains), version)
+		}
 	}
 }
 
@@ -132,13 +134,15 @@ func (d *draft) takeChain(from *Chain, position int, version uint64) {
 	c.Steps = make([]*Step, 0, len(from.Steps))
 	d.insertChain(&c, position)
 	for _, step := range from.Steps {
+		if step == nil {
+			continue
+		}
 		st := *step
-		st.Input, st.Output = nil, nil
+		st.Input, st.Output, st.Error = nil, nil, nil
 		c.Steps = append(c.Steps, &st)
 		st.Input, st.InputRef = d.keep(step.Input, version)
 		st.Output, st.OutputRef = d.keep(step.Output, version)
 		if step.Error != nil {
-			st.Error = nil
 			st.Error = d.keepFailure(*step.Error, version)
 		}
 	}
@@ -152,8 +156,8 @@ func (d *draft) applyState(r Recorded) {
 		s.Deadline = after(r.Time, s.Timeout)
 	case *SessionPaused:
 		if s.State != StatePaused {
+			d.stopClock(r.Time, Duration(time.Millisecond))
 			s.State, s.PausedAt, s.PausedBy = StatePaused, r.Time, r.Actor
-			d.stopClock(r.Time)
 		}
 	case *SessionQuiesced:
 	case *SessionResumed:
@@ -163,6 +167,9 @@ func (d *draft) applyState(r Recorded) {
 		s.Error = nil
 	case *SessionFailed:
 		d.end(StateFailed, r.Time)
+		for _, c := range s.Chains {
+			d.stopManual(c)
+		}
 		s.Error = &e.Failure
 		if st := s.Step(e.Failure.Chain, e.Failure.Step); st != nil && st.Error != nil && st.Error.Attempt == e.Failure.Attempt {
 			s.Error = st.Error
@@ -174,16 +181,28 @@ func (d *draft) applyState(r Recorded) {
 
 // end closes the session and stops its clock.
 func (d *draft) end(state State, now time.Time) {
-	d.stopClock(now)
+	d.stopClock(now, 0)
 	d.s.State, d.s.EndedAt = state, now
 	d.s.PausedAt, d.s.PausedBy = time.Time{}, ""
 }
 
-// stopClock keeps what is left of the session's timeout.
-func (d *draft) stopClock(now time.Time) {
+// stopClock keeps what is left of the session's timeout, and not less than the
+// least. A pause leaves at least a moment, so that it is no way round a timeout.
+func (d *draft) stopClock(now time.Time, least Duration) {
 	if !d.s.Deadline.IsZero() {
-		d.s.Remaining = Duration(d.s.Deadline.Sub(now))
+		d.s.Remaining = max(Duration(d.s.Deadline.Sub(now)).whole(), least)
 		d.s.Deadline = time.Time{}
+	}
+}
+
+// stopManual withdraws the deadlines of manual steps of a chain that can't be
+// completed now; they get new ones when they are ready again.
+func (d *draft) stopManual(c *Chain) {
+	for _, st := range c.Steps {
+		if st.Status == StepStatusPending && !st.ReadyAt.IsZero() {
+			next := d.step(c.ID, st.ID)
+			next.ReadyAt, next.Deadline = time.Time{}, time.Time{}
+		}
 	}
 }
 
@@ -193,16 +212,7 @@ func (d *draft) stopClock(now time.Time) {
 func (d *draft) applyResumed(now time.Time) {
 	s := d.s
 	if s.State == StatePaused {
-		pause := now.Sub(s.PausedAt)
-		pausedAt := s.PausedAt
-		d.eachStep(func(st *Step) bool { return st.Status == StepStatusPending }, func(st *Step) {
-			if st.NotBefore.After(pausedAt) {
-				st.NotBefore = st.NotBefore.Add(pause)
-			}
-			if !st.Deadline.IsZero() {
-				st.Deadline = st.Deadline.Add(pause)
-			}
-		})
+		d.shiftClocks(s.PausedAt, now)
 	}
 	s.State, s.Error = StateRunning, nil
 	s.PausedAt, s.PausedBy, s.EndedAt = time.Time{}, "", time.Time{}
@@ -213,6 +223,20 @@ func (d *draft) applyResumed(now time.Time) {
 		}
 		s.Deadline, s.Remaining = after(now, left), 0
 	}
+}
+
+// shiftClocks makes what stood still from one time to another due later.
+func (d *draft) shiftClocks(from, to time.Time) {
+	stood := func(st *Step) bool {
+		return st.Status == StepStatusPending && (st.NotBefore.After(from) || !st.Deadline.IsZero())
+	}
+	d.eachStep(stood, func(st *Step) {
+		for _, at := range []*time.Time{&st.NotBefore, &st.Deadline, &st.ReadyAt} {
+			if at == &st.Deadline && !at.IsZero() || at.After(from) {
+				*at = at.Add(to.Sub(from))
+			}
+		}
+	})
 }
 
 func (d *draft) applyPurged(e *SessionPurged) {
@@ -267,6 +291,7 @@ func (d *draft) applyChain(r Recorded) {
 		c.Status, c.EndedAt = ChainStatusCompleted, r.Time
 	case *ChainFailed:
 		c.Status, c.EndedAt = ChainStatusFailed, r.Time
+		d.stopManual(c)
 	case *ChainCancelled:
 		c.Status, c.EndedAt = ChainStatusCancelled, r.Time
 	case *ChainMoved:
@@ -369,10 +394,17 @@ func (d *draft) markManual(now time.Time) {
 		return
 	}
 	for _, c := range d.s.Chains {
-		for _, st := range slices.Clone(c.Steps) {
-			if waiting(st) && d.s.blocker(c, st, now) == "" {
+		for _, st := range c.Steps {
+			if !waiting(st) {
+				continue
+			}
+			from := now
+			if st.NotBefore.After(now) { // after its backoff
+				from = st.NotBefore
+			}
+			if d.s.blocker(c, st, from) == "" {
 				next := d.step(c.ID, st.ID)
-				next.ReadyAt, next.Deadline = now, now.Add(st.Timeout.Std())
+				next.ReadyAt, next.Deadline = from, from.Add(st.Timeout.Std())
 			}
 		}
 	}

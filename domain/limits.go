@@ -30,6 +30,9 @@ const (
 	MaxInlinePayload = 4 << 10
 	// MaxInlineTotal bounds all payloads kept in the state of one session.
 	MaxInlineTotal = 128 << 10
+	// MaxCarriedBytes bounds the payloads that a fork or a move copies: they
+	// and the plan have to fit one message.
+	MaxCarriedBytes = 640 << 10
 	// MaxMetadataEntries is the number of metadata keys of a session.
 	MaxMetadataEntries = 64
 	// MaxMetadataKey is the length of a metadata key in bytes.

@@ -27,6 +27,15 @@ func (s *Session) Blocker(chain, step string, now time.Time) string {
 	return s.blocker(c, st, now)
 }
 
+// clock is the time that counts for what does not run: it stands still while
+// the session is PAUSED.
+func (s *Session) clock(now time.Time) time.Time {
+	if s.State == StatePaused {
+		return s.PausedAt
+	}
+	return now
+}
+
 // blocker is Blocker without the state of the session.
 func (s *Session) blocker(c *Chain, st *Step, now time.Time) string {
 	if st.Status != StepStatusPending {

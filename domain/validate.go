@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -55,7 +57,7 @@ func checkPayload(field string, raw json.RawMessage) (json.RawMessage, *Rejectio
 	if len(raw) == 0 {
 		return nil, nil
 	}
-	if !json.Valid(raw) {
+	if !json.Valid(raw) || !utf8.Valid(raw) {
 		return nil, Invalid(field, "it is not JSON")
 	}
 	small := compact(raw)
@@ -70,7 +72,8 @@ func checkMetadata(field string, m map[string]string) *Rejection {
 		return Invalid(field, "%d keys are too many; the most there may be is %d", len(m), MaxMetadataEntries)
 	}
 	total := 0
-	for k, v := range m {
+	for _, k := range slices.Sorted(maps.Keys(m)) { // in order, so that the answer is always the same
+		v := m[k]
 		total += len(k) + len(v)
 		switch {
 		case k == "" || len(k) > MaxMetadataKey || !utf8.ValidString(k):
