@@ -1,0 +1,176 @@
+package projections
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"reprise/contract"
+	"reprise/domain"
+	"reprise/eventstore"
+)
+
+// maxEntryError bounds the error sentence of an Entry in bytes.
+const maxEntryError = 256
+
+// Entry is what lists and timers need to know of a session. It is the value of
+// the header Reprise-Index of a view, and a row of the index.
+type Entry struct {
+	Schema    int          `json:"schema"`
+	ID        string       `json:"id"`
+	User      string       `json:"user"`
+	State     domain.State `json:"state"`
+	CreatedAt time.Time    `json:"createdAt"`
+	UpdatedAt time.Time    `json:"updatedAt"`
+	Version   uint64       `json:"version"`
+	// Seq is the stream sequence of the session's last commit.
+	Seq uint64 `json:"seq"`
+	// Chains and Steps are how many there are; StepsDone of those are SUCCESS
+	// or SKIPPED.
+	Chains    int `json:"chains"`
+	Steps     int `json:"steps"`
+	StepsDone int `json:"stepsDone"`
+	// ChainStates and StepStates are those present, each once, in the order
+	// of domain.ChainStatuses and domain.StepStatuses.
+	ChainStates []domain.ChainStatus `json:"chainStates,omitempty"`
+	StepStates  []domain.StepStatus  `json:"stepStates,omitempty"`
+	InFlight    int                  `json:"inFlight"`
+	Priority    int                  `json:"priority,omitempty"`
+	Held        bool                 `json:"held,omitempty"`
+	// Error is the session's error sentence, cut to 256 bytes.
+	Error string `json:"error,omitempty"`
+	// Metadata holds the declared keys alone.
+	Metadata map[string]string `json:"metadata,omitempty"`
+	// Deadline is when the session times out; zero if it doesn't.
+	Deadline time.Time `json:"deadline,omitzero"`
+	// StepDue is the earliest deadline or end of a backoff of a step.
+	StepDue time.Time `json:"stepDue,omitzero"`
+}
+
+// NewEntry makes the entry of a session; of its metadata it keeps the declared
+// keys.
+func NewEntry(a eventstore.Aggregate, declared []string) Entry {
+	s := a.Session
+	e := Entry{
+		Schema: eventstore.SchemaVersion, ID: a.Key.Session, User: a.Key.User, State: s.State,
+		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, Version: s.Version, Seq: a.Seq,
+		Chains: len(s.Chains), InFlight: s.InFlight, Priority: s.Priority, Held: s.Hold != nil,
+		Deadline: s.Deadline, Metadata: pick(s.Metadata, declared),
+	}
+	if s.Error != nil {
+		e.Error = cut(s.Error.Message, maxEntryError)
+	}
+	var chains, steps bits
+	for _, c := range s.Chains {
+		chains.set(slices.Index(domain.ChainStatuses(), c.Status))
+		for _, st := range c.Steps {
+			steps.set(slices.Index(domain.StepStatuses(), st.Status))
+			e.countStep(st)
+		}
+	}
+	e.ChainStates = members(chains, domain.ChainStatuses())
+	e.StepStates = members(steps, domain.StepStatuses())
+	return e
+}
+
+func (e *Entry) countStep(st *domain.Step) {
+	e.Steps++
+	if st.Status.Done() {
+		e.StepsDone++
+	}
+	if st.Status != domain.StepStatusPending && st.Status != domain.StepStatusRunning {
+		return
+	}
+	e.StepDue = earlier(e.StepDue, st.Deadline)
+	if st.Status == domain.StepStatusPending {
+		e.StepDue = earlier(e.StepDue, st.NotBefore)
+	}
+}
+
+// Row returns the entry as lists show it.
+func (e Entry) Row() contract.Row {
+	return contract.Row{
+		ID: e.ID, User: e.User, State: e.State, Version: e.Version,
+		CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt,
+		Chains: e.Chains, Steps: e.Steps, StepsDone: e.StepsDone, InFlight: e.InFlight,
+		Priority: e.Priority, Held: e.Held, Error: e.Error, Metadata: e.Metadata,
+	}
+}
+
+// parseEntry reads the header of a view and checks that it is of that key.
+func parseEntry(key string, header []byte) (Entry, error) {
+	var e Entry
+	if err := json.Unmarshal(header, &e); err != nil {
+		return Entry{}, fmt.Errorf("view %s: header %s: %w", key, contract.HeaderIndex, err)
+	}
+	if contract.ViewKey(e.User, e.ID) != key || !e.State.Valid() {
+		return Entry{}, fmt.Errorf("view %s: header %s is of session %q of user %q in state %q", key, contract.HeaderIndex, e.ID, e.User, e.State)
+	}
+	return e, nil
+}
+
+// bits is a small set of indexes.
+type bits uint16
+
+// set adds an index; a negative one, of an unknown status, is left out.
+func (b *bits) set(i int) {
+	if i >= 0 {
+		*b |= 1 << i
+	}
+}
+
+// bitsOf returns the set of those values that are among all.
+func bitsOf[T comparable](values, all []T) bits {
+	var b bits
+	for _, v := range values {
+		b.set(slices.Index(all, v))
+	}
+	return b
+}
+
+func members[T any](b bits, all []T) []T {
+	var out []T
+	for i, v := range all {
+		if b&(1<<i) != 0 {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// pick returns the entries of m under these keys, nil if there are none.
+func pick(m map[string]string, keys []string) map[string]string {
+	var out map[string]string
+	for _, k := range keys {
+		v, ok := m[k]
+		if !ok {
+			continue
+		}
+		if out == nil {
+			out = make(map[string]string, len(keys))
+		}
+		out[k] = v
+	}
+	return out
+}
+
+// earlier returns the earlier of two times, where zero is no time.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// cut shortens text to at most n bytes of whole characters.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}

@@ -1,0 +1,301 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/tidwall/btree"
+
+	"reprise/contract"
+	"reprise/domain"
+	"reprise/eventstore"
+)
+
+// lockedRows is how many rows are looked at under one read lock, so that a
+// long search doesn't hold up the follower.
+const lockedRows = 4096
+
+// IndexConfig configures an Index.
+type IndexConfig struct {
+	// Source is the event store; required.
+	Source Source
+	// Views are read headers-only at the start; nil builds the index from the
+	// events.
+	Views ViewStore
+	// Declared are the metadata keys that lists may filter by. They have to be
+	// those of the Views, else the views are of no use to the index.
+	Declared []string
+	// Report is told which views could not be used; nil for nobody. It must
+	// not block.
+	Report func(error)
+}
+
+// Index answers lists and counts from memory. Every instance has one and gives
+// it to its Runner. A session is in it once the runner's position covers its
+// commit. All methods are safe for concurrent use.
+type Index struct {
+	cfg IndexConfig
+
+	mu       sync.RWMutex
+	rows     map[eventstore.Key]*row
+	created  *btree.BTreeG[*row]
+	updated  *btree.BTreeG[*row]
+	counts   map[string]*[stateCount]int // by user
+	position contract.Position
+	ready    bool
+}
+
+// NewIndex checks the configuration. It starts nothing.
+func NewIndex(cfg IndexConfig) (*Index, error) {
+	if cfg.Source == nil {
+		return nil, errors.New("projections: an index needs a Source")
+	}
+	if cfg.Report == nil {
+		cfg.Report = func(error) {}
+	}
+	cfg.Declared = normalKeys(cfg.Declared)
+	x := &Index{cfg: cfg}
+	x.clear()
+	return x, nil
+}
+
+func (x *Index) clear() {
+	unlocked := btree.Options{NoLocks: true}
+	x.rows = map[eventstore.Key]*row{}
+	x.counts = map[string]*[stateCount]int{}
+	x.created = btree.NewBTreeGOptions(byCreated, unlocked)
+	x.updated = btree.NewBTreeGOptions(byUpdated, unlocked)
+}
+
+// Name returns "index".
+func (x *Index) Name() string { return "index" }
+
+// Ready reports whether the index holds everything that was there at the
+// start; until then lists are rejected with domain.CodeWarming.
+func (x *Index) Ready() bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.ready
+}
+
+// Start is called by the Runner. It builds the index from the headers of the
+// views, as far as these can be proved to be of this event stream.
+func (x *Index) Start(ctx context.Context, info eventstore.Info) (uint64, error) {
+	x.mu.Lock()
+	x.position = contract.Position{Incarnation: info.Incarnation}
+	x.mu.Unlock()
+	if x.cfg.Views == nil {
+		return 0, nil
+	}
+	c, err := x.cfg.Views.Checkpoint(ctx)
+	if err == nil && c.Seq > 0 && c.fits(x.cfg.Declared) {
+		return x.fromViews(ctx, c, info)
+	}
+	if err != nil {
+		x.cfg.Report(fmt.Errorf("the index is built from the events, since the views can't be read: %w", err))
+	}
+	return 0, nil
+}
+
+// fromViews returns the sequence that the views cover, 0 if they are of no use.
+func (x *Index) fromViews(ctx context.Context, c Checkpoint, info eventstore.Info) (uint64, error) {
+	proven, err := c.proven(ctx, x.cfg.Source, info)
+	if err != nil || !proven {
+		return 0, err
+	}
+	var odd []eventstore.Key
+	err = x.cfg.Views.Scan(ctx, false, func(view View) error {
+		e, err := parseEntry(view.Key, view.Index)
+		if err == nil && e.Schema == eventstore.SchemaVersion && e.Seq <= info.Last {
+			x.put(eventstore.Key{User: e.User, Session: e.ID}, newRow(e), false)
+			return nil
+		}
+		if key, err := parseKey(view.Key); err == nil {
+			odd = append(odd, key)
+		}
+		return nil
+	})
+	if err == nil {
+		err = x.loadOdd(ctx, odd)
+	}
+	if err != nil && ctx.Err() == nil {
+		x.cfg.Report(fmt.Errorf("the index is built from the events, since the views can't be read: %w", err))
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.clear()
+		return 0, nil
+	}
+	return c.Seq, err
+}
+
+// loadOdd takes the sessions whose headers can't be used from the events.
+func (x *Index) loadOdd(ctx context.Context, keys []eventstore.Key) error {
+	for _, key := range keys {
+		a, err := load(ctx, x.cfg.Source, key)
+		if errors.Is(err, eventstore.ErrCorrupt) {
+			x.cfg.Report(err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		x.Replace(a)
+	}
+	return nil
+}
+
+// Apply is called by the Runner.
+func (x *Index) Apply(_ context.Context, c Change) error {
+	x.take(c.After)
+	x.moved(c.Seq)
+	return nil
+}
+
+// Skip is called by the Runner.
+func (x *Index) Skip(seq uint64) { x.moved(seq) }
+
+// CaughtUp is called by the Runner.
+func (x *Index) CaughtUp(end uint64) {
+	x.moved(end)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ready = true
+}
+
+func (x *Index) moved(seq uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.position.Seq = max(x.position.Seq, seq)
+}
+
+// Replace takes in the true state of a session whose view was found to be
+// wrong, unless the index has a newer one from the events.
+func (x *Index) Replace(a eventstore.Aggregate) { x.take(a) }
+
+func (x *Index) take(a eventstore.Aggregate) {
+	if !a.Session.Exists() {
+		x.drop(a.Key)
+		return
+	}
+	x.put(a.Key, newRow(NewEntry(a, x.cfg.Declared)), true)
+}
+
+// put stores a row. A row from the events stands until a newer one comes; one
+// from a view's header until any from the events does.
+func (x *Index) put(key eventstore.Key, r *row, proven bool) {
+	r.proven = proven
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	old, known := x.rows[key]
+	if known && old.proven && (!proven || old.seq >= r.seq) {
+		return
+	}
+	if known {
+		x.unlink(old)
+		r.user, r.id = old.user, old.id // shares the strings
+	}
+	x.rows[key] = r
+	x.created.Set(r)
+	x.updated.Set(r)
+	x.count(r.user)[r.state]++
+}
+
+func (x *Index) drop(key eventstore.Key) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if old, known := x.rows[key]; known {
+		x.unlink(old)
+		delete(x.rows, key)
+		if *x.count(key.User) == [stateCount]int{} {
+			delete(x.counts, key.User)
+		}
+	}
+}
+
+func (x *Index) unlink(r *row) {
+	x.created.Delete(r)
+	x.updated.Delete(r)
+	x.count(r.user)[r.state]--
+}
+
+func (x *Index) count(user string) *[stateCount]int {
+	n := x.counts[user]
+	if n == nil {
+		n = new([stateCount]int)
+		x.counts[user] = n
+	}
+	return n
+}
+
+// Get returns the entry of one session; false if there is none.
+func (x *Index) Get(key eventstore.Key) (Entry, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	r, ok := x.rows[key]
+	if !ok {
+		return Entry{}, false
+	}
+	return r.entry(), true
+}
+
+// Each calls fn for every session of every user, ordered by user, state, time
+// of creation and id, until fn returns false. Sessions that change meanwhile
+// may come twice or not at all. It is for operators and for timers, and
+// rejects with domain.CodeWarming until the index is ready.
+func (x *Index) Each(fn func(Entry) bool) error {
+	if !x.Ready() {
+		return warming()
+	}
+	var last *row
+	for {
+		chunk := x.chunk(last)
+		for _, r := range chunk {
+			if !fn(r.entry()) {
+				return nil
+			}
+		}
+		if len(chunk) < lockedRows {
+			return nil
+		}
+		last = chunk[len(chunk)-1]
+	}
+}
+
+// chunk returns the next rows behind last, which are never changed once stored.
+func (x *Index) chunk(last *row) []*row {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	chunk := make([]*row, 0, lockedRows)
+	take := func(r *row) bool {
+		if last == nil || byCreated(last, r) {
+			chunk = append(chunk, r)
+		}
+		return len(chunk) < lockedRows
+	}
+	if last == nil {
+		x.created.Scan(take)
+	} else {
+		x.created.Ascend(last, take)
+	}
+	return chunk
+}
+
+// Len returns the number of sessions of all users.
+func (x *Index) Len() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.rows)
+}
+
+// Users returns the number of users that have a session.
+func (x *Index) Users() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.counts)
+}
+
+func warming() error {
+	return domain.Reject(domain.CodeWarming, domain.StateNone, "the index of sessions is still being built; ask again in a moment")
+}

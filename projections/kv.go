@@ -1,0 +1,204 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reprise/contract"
+)
+
+const (
+	// checkpointKey is where the checkpoint is, among the views: async
+	// persistence may lose the tail of a stream, and with it then the
+	// checkpoint that would cover more than is there.
+	checkpointKey = "_checkpoint"
+	// The headers of a KV bucket's markers.
+	headerOperation = "KV-Operation"
+	headerRollup    = "Nats-Rollup"
+	opPurge         = "PURGE"
+	rollupSubject   = "sub"
+	// scanBuffer is how many messages a scan has in flight.
+	scanBuffer = 4096
+	kvSubjectPrefix = "$KV."
+	kvStreamPrefix  = "KV_"
+)
+
+// KVConfig says where the views are in JetStream.
+type KVConfig struct {
+	// Bucket is the name of the KV bucket; contract.Names.SessionsBucket.
+	Bucket string
+	// Replicas is 1 if 0. On one replica in files the bucket is persisted
+	// asynchronously: what a crash loses is written again from the events.
+	Replicas int
+	// Memory keeps the bucket in memory.
+	Memory bool
+}
+
+// stream returns the configuration of the bucket's stream: what a client makes
+// for a KV bucket with a history of one, but for the persistence.
+func (c KVConfig) stream() jetstream.StreamConfig {
+	cfg := jetstream.StreamConfig{
+		Name: kvStreamPrefix + c.Bucket, Subjects: []string{kvSubjectPrefix + c.Bucket + ".>"},
+		Description:       "Session views of Reprise; derived from the events, do not write",
+		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxConsumers: -1,
+		AllowRollup: true, DenyDelete: true, AllowDirect: true, Discard: jetstream.DiscardNew,
+		Replicas: max(c.Replicas, 1),
+	}
+	switch {
+	case c.Memory:
+		cfg.Storage = jetstream.MemoryStorage
+	case cfg.Replicas == 1:
+		cfg.PersistMode = jetstream.AsyncPersistMode
+	}
+	return cfg
+}
+
+// KVViews is a ViewStore in a KV bucket that ordinary KV clients can read and
+// watch. It is safe for concurrent use.
+type KVViews struct {
+	bucket string
+	read   jetstream.Stream
+	write  jetstream.JetStream
+	limit  int64 // bytes of one message
+}
+
+// OpenKV makes the bucket or checks the one that is there; settings that do not
+// fit are ErrSettings. Writes go through the second connection, so that reads
+// don't wait behind them; both may be the same.
+func OpenKV(ctx context.Context, read, write *nats.Conn, cfg KVConfig) (*KVViews, error) {
+	js, err := jetstream.New(read)
+	if err != nil {
+		return nil, fmt.Errorf("projections: %w", err)
+	}
+	writer, err := jetstream.New(write, jetstream.WithPublishAsyncMaxPending(2*writeWindow), jetstream.WithPublishAsyncTimeout(ackTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("projections: %w", err)
+	}
+	stream, err := ensureBucket(ctx, js, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &KVViews{bucket: cfg.Bucket, read: stream, write: writer, limit: write.MaxPayload()}, nil
+}
+
+func ensureBucket(ctx context.Context, js jetstream.JetStream, cfg KVConfig) (jetstream.Stream, error) {
+	want := cfg.stream()
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, want)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("projections: open the view bucket %s: %w", cfg.Bucket, err)
+	}
+	return stream, checkBucket(stream.CachedInfo().Config, want)
+}
+
+// checkBucket compares what the views rely on.
+func checkBucket(have, want jetstream.StreamConfig) error {
+	var wrong []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf(format, args...))
+		}
+	}
+	check(have.MaxMsgsPerSubject == 1, "its history is %d and has to be 1", have.MaxMsgsPerSubject)
+	check(have.AllowRollup, "roll-ups have to be allowed")
+	check(have.AllowDirect, "direct gets have to be allowed")
+	check(!have.DenyPurge, "purges have to be allowed")
+	check(have.MaxAge == 0, "its values expire after %s and must not", have.MaxAge)
+	check(have.MaxMsgs <= 0 && have.MaxBytes <= 0, "it is bounded to %d messages and %d bytes and must not be", have.MaxMsgs, have.MaxBytes)
+	check(have.Storage == want.Storage, "it is kept in %s storage and has to be in %s", have.Storage, want.Storage)
+	if len(wrong) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: bucket stream %s: %w; delete it, the views are written anew from the events", ErrSettings, want.Name, errors.Join(wrong...))
+}
+
+func (k *KVViews) subject(key string) string { return kvSubjectPrefix + k.bucket + "." + key }
+
+// Get returns one view, or ErrNoView.
+func (k *KVViews) Get(ctx context.Context, key string) (View, error) {
+	msg, err := k.read.GetLastMsgForSubject(ctx, k.subject(key))
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && msg.Header.Get(headerOperation) != "" {
+		return View{}, ErrNoView
+	}
+	if err != nil {
+		return View{}, fmt.Errorf("read view %s: %w", key, err)
+	}
+	return View{Key: key, Body: msg.Data, Index: []byte(msg.Header.Get(contract.HeaderIndex))}, nil
+}
+
+// Checkpoint returns the last checkpoint; one that can't be read counts as none.
+func (k *KVViews) Checkpoint(ctx context.Context) (Checkpoint, error) {
+	view, err := k.Get(ctx, checkpointKey)
+	if errors.Is(err, ErrNoView) {
+		return Checkpoint{}, nil
+	}
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	var c Checkpoint
+	if json.Unmarshal(view.Body, &c) != nil {
+		return Checkpoint{}, nil
+	}
+	return c, nil
+}
+
+// Scan reads the bucket from its beginning to its end.
+func (k *KVViews) Scan(ctx context.Context, bodies bool, fn func(View) error) error {
+	info, err := k.read.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read the view bucket: %w", err)
+	}
+	if info.State.Msgs == 0 {
+		return nil
+	}
+	consumer, err := k.read.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{k.subject(">")}, DeliverPolicy: jetstream.DeliverAllPolicy, HeadersOnly: !bodies,
+	})
+	if err != nil {
+		return fmt.Errorf("read the view bucket: %w", err)
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(scanBuffer))
+	if err != nil {
+		return fmt.Errorf("read the view bucket: %w", err)
+	}
+	defer messages.Stop()
+	return k.drain(ctx, messages, fn)
+}
+
+// drain calls fn for every view until nothing is pending.
+func (k *KVViews) drain(ctx context.Context, messages jetstream.MessagesContext, fn func(View) error) error {
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("read the view bucket: %w", err)
+		}
+		at, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("read the view bucket: %w", err)
+		}
+		if view, ok := k.view(msg); ok {
+			if err := fn(view); err != nil {
+				return err
+			}
+		}
+		if at.NumPending == 0 {
+			return nil
+		}
+	}
+}
+
+// view reads a message of the bucket; false for markers and the checkpoint.
+func (k *KVViews) view(msg jetstream.Msg) (View, bool) {
+	key := msg.Subject()[len(k.subject("")):]
+	if key == checkpointKey || msg.Headers().Get(headerOperation) != "" {
+		return View{}, false
+	}
+	return View{Key: key, Body: msg.Data(), Index: []byte(msg.Headers().Get(contract.HeaderIndex))}, true
+}

@@ -1,0 +1,180 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reprise/contract"
+	"reprise/domain"
+)
+
+const (
+	// writeWindow is the number of puts without an acknowledgement.
+	writeWindow = 512
+	// ackTimeout is how long a put may take.
+	ackTimeout = 5 * time.Second
+	// openTries bounds how often a new writer tries to fence the one before,
+	// while that goes on writing.
+	openTries = 20
+	// headerRoom is what a put needs beside its body and index header, in bytes.
+	headerRoom = 512
+)
+
+// The server's codes for a wrong expected last sequence.
+const (
+	codeWrongLast         jetstream.ErrorCode = 10071
+	codeWrongLastConstant jetstream.ErrorCode = 10164
+)
+
+// kvWriter writes with one fence: every message says which one has to be the
+// last of the stream. As the window is sent over one connection in order, each
+// can name the one before it without waiting for its acknowledgement; as soon
+// as anybody else writes, that one and all behind it are refused.
+type kvWriter struct {
+	views  *KVViews
+	last   uint64 // the sequence of the stream when all in flight is stored
+	window []jetstream.PubAckFuture
+	broken error
+}
+
+// Open fences whoever wrote before, by writing the checkpoint once more.
+func (k *KVViews) Open(ctx context.Context) (ViewWriter, error) {
+	for range openTries {
+		w, err := k.open(ctx)
+		if !errors.Is(err, ErrFenced) {
+			return w, err
+		}
+	}
+	return nil, fmt.Errorf("%w: %d times while taking over; end that writer", ErrFenced, openTries)
+}
+
+func (k *KVViews) open(ctx context.Context) (ViewWriter, error) {
+	info, err := k.read.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the view bucket: %w", err)
+	}
+	c, err := k.Checkpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &kvWriter{views: k, last: info.State.LastSeq}
+	return w, w.SetCheckpoint(ctx, c)
+}
+
+// Write puts and purges, pipelined.
+func (w *kvWriter) Write(ctx context.Context, views []View) error {
+	var tooLarge []error
+	for _, v := range views {
+		if size := int64(len(v.Body) + len(v.Index) + headerRoom); size > w.views.limit {
+			tooLarge = append(tooLarge, fmt.Errorf("%w: view %s has %d bytes and the server takes %d", ErrTooLarge, v.Key, size, w.views.limit))
+			continue
+		}
+		if err := w.put(ctx, v); err != nil {
+			return err
+		}
+	}
+	if err := w.settle(ctx, 0); err != nil {
+		return err
+	}
+	return errors.Join(tooLarge...)
+}
+
+// SetCheckpoint writes the checkpoint; the zero value purges it.
+func (w *kvWriter) SetCheckpoint(ctx context.Context, c Checkpoint) error {
+	v := View{Key: checkpointKey}
+	if c.Seq > 0 {
+		raw, err := domain.Marshal(c)
+		if err != nil {
+			return err
+		}
+		v.Body = raw
+	}
+	if err := w.put(ctx, v); err != nil {
+		return err
+	}
+	return w.settle(ctx, 0)
+}
+
+// Wipe removes the checkpoint and then everything.
+func (w *kvWriter) Wipe(ctx context.Context) error {
+	if err := w.SetCheckpoint(ctx, Checkpoint{}); err != nil {
+		return err
+	}
+	if err := w.views.read.Purge(ctx); err != nil {
+		return w.fail(fmt.Errorf("purge the view bucket: %w", err))
+	}
+	return nil
+}
+
+// put sends one message and waits only if the window is full.
+func (w *kvWriter) put(ctx context.Context, v View) error {
+	if w.broken != nil {
+		return w.broken
+	}
+	future, err := w.views.write.PublishMsgAsync(w.views.message(v), jetstream.WithExpectLastSequence(w.last), jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return w.fail(fmt.Errorf("write view %s: %w", v.Key, err))
+	}
+	w.last++
+	w.window = append(w.window, future)
+	return w.settle(ctx, writeWindow)
+}
+
+// message makes the message of a put or of a purge marker. A marker has no
+// time to live: one that has may let the value come back after a crash.
+func (k *KVViews) message(v View) *nats.Msg {
+	msg := nats.NewMsg(k.subject(v.Key))
+	if v.Body == nil {
+		msg.Header.Set(headerOperation, opPurge)
+		msg.Header.Set(headerRollup, rollupSubject)
+		return msg
+	}
+	msg.Data = v.Body
+	if v.Index != nil {
+		msg.Header.Set(contract.HeaderIndex, string(v.Index))
+	}
+	return msg
+}
+
+// settle waits until at most so many puts have no acknowledgement.
+func (w *kvWriter) settle(ctx context.Context, most int) error {
+	for len(w.window) > most {
+		if err := acknowledged(ctx, w.window[0]); err != nil {
+			return w.fail(err)
+		}
+		w.window = w.window[1:]
+	}
+	return nil
+}
+
+// fail makes the writer unusable: what was in flight is unknown now, and the
+// sequence with it.
+func (w *kvWriter) fail(err error) error {
+	w.broken, w.window = err, nil
+	return err
+}
+
+func acknowledged(ctx context.Context, future jetstream.PubAckFuture) error {
+	select {
+	case <-future.Ok():
+		return nil
+	case err := <-future.Err():
+		return fence(err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fence turns the refusals for a wrong last sequence into ErrFenced.
+func fence(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && (api.ErrorCode == codeWrongLast || api.ErrorCode == codeWrongLastConstant) {
+		return fmt.Errorf("%w: %w", ErrFenced, err)
+	}
+	return err
+}
