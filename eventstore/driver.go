@@ -2,6 +2,8 @@ package eventstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"reprise/contract"
@@ -110,4 +112,23 @@ type Driver interface {
 	// Compact removes the messages of a session before a sequence.
 	Compact(ctx context.Context, key Key, before uint64) error
 	Info(ctx context.Context) (Info, error)
+}
+
+// CheckRecords is what every driver asks first of an append: at least one
+// record, each with a guard, no two for one session.
+func CheckRecords(records []Record) error {
+	if len(records) == 0 {
+		return errors.New("an append needs a record")
+	}
+	for i, r := range records {
+		if !r.Guard.set {
+			return fmt.Errorf("session %s: %w; use ExpectNew or ExpectLast", r.Key, ErrUnguarded)
+		}
+		for _, other := range records[:i] {
+			if other.Key == r.Key {
+				return fmt.Errorf("session %s: two records of one session in one append", r.Key)
+			}
+		}
+	}
+	return nil
 }

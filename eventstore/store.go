@@ -2,11 +2,29 @@ package eventstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"reprise/contract"
 	"reprise/domain"
 )
+
+// SchemaVersion is the version of the state that Snapshot keeps. A snapshot of
+// another schema is not used.
+const SchemaVersion = 1
+
+// The defaults of Config.
+const (
+	defaultCacheBytes = 256 << 20
+	defaultSource     = "reprise"
+	defaultMaxMessage = 1 << 20
+)
+
+// maxSourceLength bounds Config.Source in bytes.
+const maxSourceLength = 256
 
 // Aggregate is a session together with its place in the store. It is a value;
 // the session in it is immutable.
@@ -22,10 +40,14 @@ type Aggregate struct {
 	Hash string
 }
 
-// Committed is a commit with its place in the store.
+// Committed is a commit with its place in the store. Whoever gets one must not
+// change the commit.
 type Committed struct {
-	Key    Key
-	Seq    uint64
+	Key Key
+	Seq uint64
+	// Prev is the back pointer: the sequence of the message before it on the
+	// session's subject, 0 if there was none.
+	Prev   uint64
 	Hash   string
 	Commit *domain.Commit
 }
@@ -40,6 +62,8 @@ type Snapshot struct {
 
 // Snapshots finds kept states. A snapshot is used only if it proves to lie on
 // the session's history; any error counts as none.
+//
+// Snapshot is called from many goroutines at once.
 type Snapshots interface {
 	Snapshot(ctx context.Context, key Key) (Snapshot, error)
 }
@@ -55,6 +79,10 @@ type Config struct {
 	Source string
 	// MaxMessage bounds header and body of a commit in bytes; 0 means 1 MB.
 	MaxMessage int
+	// Codec reads and writes the bodies of commits.
+	Codec Codec
+	// Logger reports foreign and damaged messages, each once; nil means none.
+	Logger *slog.Logger
 }
 
 // Proposal is a decided change of one session.
@@ -68,22 +96,6 @@ type Proposal struct {
 	TraceParent string
 }
 
-// The methods of Store, for those who read this file first:
-//
-//	Append(ctx, Proposal) (Aggregate, error)             one commit, guarded
-//	AppendPair(ctx, a, b Proposal) (Aggregate, Aggregate, error)  two sessions or none
-//	Load(ctx, Key) (Aggregate, error)                    cache, else snapshot and tail, else all
-//	Confirm(ctx, Aggregate) (Aggregate, error)           the same or a newer one, read after the call
-//	Commits(ctx, Key, fromVersion, fn) error             history, oldest first, verified
-//	At(ctx, Key, Cut) (Aggregate, error)                 the state at a cut
-//	Hydrate(ctx, Aggregate) (*domain.Session, error)     all payloads filled in
-//	Payload(ctx, Aggregate, chain, step, kind) (json, error)
-//	FindCommand(ctx, Aggregate, id) (Committed, bool, error)
-//	Scan(ctx, Filter, fn) error / Follow(ctx, from, fn) error   decoded; damage is reported per message
-//	Compact(ctx, Aggregate) error                        drops all before the tombstone
-//	Position(seq) contract.Position, Info(ctx)
-//	Observe(Committed)                                   the follower tells the cache what others wrote
-
 // Cut says where to cut a history: the state after the last commit that is not
 // beyond it. Exactly one field is set.
 type Cut struct {
@@ -92,4 +104,97 @@ type Cut struct {
 	Time    time.Time
 }
 
-var _ = contract.Position{}
+// Store keeps sessions. All methods are safe for concurrent use. Every error
+// that comes from the backend matches one of this package's with errors.Is.
+type Store struct {
+	driver      Driver
+	snapshots   Snapshots
+	codec       Codec
+	source      string
+	maxMessage  int
+	incarnation string
+	cache       *cache
+	own         *ownCommits
+	damage      damage
+	loads       loadCounters
+}
+
+// Stats are counters of one Store since it was opened.
+type Stats struct {
+	// Foreign counts the messages without a guard that were met, Corrupt the
+	// ones that carry a guard and can't be read; each message counts once.
+	Foreign, Corrupt uint64
+	// CacheHits and CacheMisses count loads; CacheBytes and CacheSessions say
+	// what the cache holds now.
+	CacheHits, CacheMisses uint64
+	CacheBytes             int64
+	CacheSessions          int
+	// SnapshotLoads and FullLoads count the misses that began from a snapshot
+	// and from nothing. SnapshotsRefused counts snapshots that did not prove to
+	// lie on their session's history.
+	SnapshotLoads, FullLoads, SnapshotsRefused uint64
+}
+
+type loadCounters struct{ snapshot, full, refused atomic.Uint64 }
+
+// Open makes a Store over a driver and asks it once for its incarnation. It
+// starts nothing and there is nothing to close; the driver stays the caller's.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	info, err := cfg.Driver.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open the event store: %w", err)
+	}
+	s := &Store{
+		driver: cfg.Driver, snapshots: cfg.Snapshots, codec: cfg.Codec, source: cfg.Source,
+		maxMessage: cfg.MaxMessage, incarnation: info.Incarnation, own: newOwnCommits(),
+	}
+	if s.source == "" {
+		s.source = defaultSource
+	}
+	if s.maxMessage == 0 {
+		s.maxMessage = defaultMaxMessage
+	}
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = defaultCacheBytes
+	}
+	s.cache = newCache(cfg.CacheBytes)
+	s.damage.log = cfg.Logger
+	return s, nil
+}
+
+func (cfg *Config) check() error {
+	var errs []error
+	if cfg.Driver == nil {
+		errs = append(errs, errors.New("event store: Config.Driver is missing"))
+	}
+	if cfg.Source != "" && !printable(cfg.Source, maxSourceLength) {
+		errs = append(errs, fmt.Errorf("event store: Config.Source %.80q: use 1 to %d printable ASCII characters without spaces", cfg.Source, maxSourceLength))
+	}
+	if cfg.MaxMessage < 0 {
+		errs = append(errs, fmt.Errorf("event store: Config.MaxMessage is %d; use 0 for the default or a size in bytes", cfg.MaxMessage))
+	}
+	return errors.Join(errs...)
+}
+
+// Position returns a sequence as a position in this incarnation of the store.
+func (s *Store) Position(seq uint64) contract.Position {
+	return contract.Position{Incarnation: s.incarnation, Seq: seq}
+}
+
+// Info describes the store as it is now.
+func (s *Store) Info(ctx context.Context) (Info, error) { return s.driver.Info(ctx) }
+
+// Features says in what the backend differs from others.
+func (s *Store) Features() Features { return s.driver.Features() }
+
+// Stats returns the counters.
+func (s *Store) Stats() Stats {
+	st := s.cache.stats()
+	st.Foreign, st.Corrupt = s.damage.foreign.Load(), s.damage.corrupt.Load()
+	st.SnapshotLoads, st.FullLoads = s.loads.snapshot.Load(), s.loads.full.Load()
+	st.SnapshotsRefused = s.loads.refused.Load()
+	return st
+}

@@ -1,0 +1,146 @@
+package eventstore
+
+import (
+	"container/list"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+)
+
+// cacheShards is the number of parts of the cache with a lock of their own.
+const cacheShards = 64
+
+// cache keeps aggregates, the least recently used of which go first once their
+// sizes exceed the bound. Aggregates are immutable, so readers share them.
+type cache struct {
+	seed         maphash.Seed
+	hits, misses atomic.Uint64
+	shards       [cacheShards]cacheShard
+}
+
+type cacheShard struct {
+	mu      sync.Mutex
+	limit   int64
+	bytes   int64
+	entries map[Key]*list.Element
+	order   *list.List // of *cacheEntry; the front was used last
+}
+
+type cacheEntry struct {
+	agg  Aggregate
+	size int64
+}
+
+// newCache bounds the cache by bytes, split evenly over the shards; a negative
+// bound keeps nothing.
+func newCache(bytes int64) *cache {
+	c := &cache{seed: maphash.MakeSeed()}
+	for i := range c.shards {
+		c.shards[i] = cacheShard{limit: bytes / cacheShards, entries: map[Key]*list.Element{}, order: list.New()}
+	}
+	return c
+}
+
+func (c *cache) shard(key Key) *cacheShard {
+	return &c.shards[maphash.Comparable(c.seed, key)%cacheShards]
+}
+
+// get returns the cached aggregate and counts the hit or miss.
+func (c *cache) get(key Key) (Aggregate, bool) {
+	agg, ok := c.peek(key)
+	if ok {
+		c.hits.Add(1)
+	} else {
+		c.misses.Add(1)
+	}
+	return agg, ok
+}
+
+// peek is get without counting.
+func (c *cache) peek(key Key) (Aggregate, bool) {
+	sh := c.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	el, ok := sh.entries[key]
+	if !ok {
+		return Aggregate{}, false
+	}
+	sh.order.MoveToFront(el)
+	return el.Value.(*cacheEntry).agg, true
+}
+
+// put keeps an aggregate unless a newer one is there already.
+func (c *cache) put(agg Aggregate) {
+	sh := c.shard(agg.Key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if el, ok := sh.entries[agg.Key]; ok && el.Value.(*cacheEntry).agg.Last > agg.Last {
+		return
+	}
+	sh.set(agg)
+}
+
+// replace keeps an aggregate that was just read, whatever was there.
+func (c *cache) replace(agg Aggregate) {
+	sh := c.shard(agg.Key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.set(agg)
+}
+
+// swap keeps next if the cache still holds old.
+func (c *cache) swap(old, next Aggregate) {
+	sh := c.shard(old.Key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if el, ok := sh.entries[old.Key]; ok && el.Value.(*cacheEntry).agg.Last == old.Last {
+		sh.set(next)
+	}
+}
+
+// drop forgets a session.
+func (c *cache) drop(key Key) {
+	sh := c.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if el, ok := sh.entries[key]; ok {
+		sh.remove(el)
+	}
+}
+
+// set needs the lock.
+func (sh *cacheShard) set(agg Aggregate) {
+	size := aggregateSize(agg)
+	if el, ok := sh.entries[agg.Key]; ok {
+		e := el.Value.(*cacheEntry)
+		sh.bytes += size - e.size
+		e.agg, e.size = agg, size
+		sh.order.MoveToFront(el)
+	} else {
+		sh.entries[agg.Key] = sh.order.PushFront(&cacheEntry{agg: agg, size: size})
+		sh.bytes += size
+	}
+	for sh.bytes > sh.limit && sh.order.Len() > 0 {
+		sh.remove(sh.order.Back())
+	}
+}
+
+// remove needs the lock.
+func (sh *cacheShard) remove(el *list.Element) {
+	e := sh.order.Remove(el).(*cacheEntry)
+	sh.bytes -= e.size
+	delete(sh.entries, e.agg.Key)
+}
+
+// stats sums over the shards.
+func (c *cache) stats() Stats {
+	st := Stats{CacheHits: c.hits.Load(), CacheMisses: c.misses.Load()}
+	for i := range c.shards {
+		sh := &c.shards[i]
+		sh.mu.Lock()
+		st.CacheBytes += sh.bytes
+		st.CacheSessions += len(sh.entries)
+		sh.mu.Unlock()
+	}
+	return st
+}

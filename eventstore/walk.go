@@ -1,0 +1,77 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// walk calls visit for the messages of a session from head on backwards along
+// the back pointers, newest first, until visit returns false or there is no
+// message before. Foreign messages are reported and left out; since they have
+// no back pointer, what lies before one is found by a filtered scan.
+//
+// A walk that ends because a message is missing ends like one at the beginning;
+// fold tells the two apart.
+func (s *Store) walk(ctx context.Context, head Message, visit func(Message) (bool, error)) error {
+	for m := head; ; {
+		if !m.Guarded {
+			return s.walkScan(ctx, m, visit)
+		}
+		more, err := visit(m)
+		if err != nil || !more || m.Prev == 0 || m.Prev >= m.Seq {
+			return err
+		}
+		next, err := s.driver.Get(ctx, m.Prev)
+		if errors.Is(err, ErrNotFound) || err == nil && next.Key != m.Key {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		m = next
+	}
+}
+
+// walkScan goes on with a walk that met a foreign message.
+func (s *Store) walkScan(ctx context.Context, foreign Message, visit func(Message) (bool, error)) error {
+	var found []Message
+	filter := Filter{User: foreign.Key.User, Session: foreign.Key.Session, From: 1, To: foreign.Seq}
+	err := s.driver.Scan(ctx, filter, func(m Message) error {
+		if m.Guarded {
+			found = append(found, m)
+		} else {
+			s.reportForeign(m)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range slices.Backward(found) {
+		if more, err := visit(m); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) reportForeign(m Message) {
+	s.damage.report(commitError(m, KindForeign, "the message carries no guard, so no engine wrote it", nil))
+}
+
+// decode reads a message and reports damage.
+func (s *Store) decode(m Message) (Committed, error) {
+	c, err := s.codec.Decode(m)
+	if err != nil {
+		s.reportDamage(err)
+	}
+	return c, err
+}
+
+func (s *Store) reportDamage(err error) {
+	var damaged *CommitError
+	if errors.As(err, &damaged) {
+		s.damage.report(damaged)
+	}
+}
