@@ -23,7 +23,7 @@ const (
 	opPurge         = "PURGE"
 	rollupSubject   = "sub"
 	// scanBuffer is how many messages a scan has in flight.
-	scanBuffer = 4096
+	scanBuffer      = 4096
 	kvSubjectPrefix = "$KV."
 	kvStreamPrefix  = "KV_"
 )

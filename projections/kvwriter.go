@@ -100,12 +100,14 @@ func (w *kvWriter) SetCheckpoint(ctx context.Context, c Checkpoint) error {
 	return w.settle(ctx, 0)
 }
 
-// Wipe removes the checkpoint and then everything.
+// Wipe removes the checkpoint and then everything that is there now.
 func (w *kvWriter) Wipe(ctx context.Context) error {
 	if err := w.SetCheckpoint(ctx, Checkpoint{}); err != nil {
 		return err
 	}
-	if err := w.views.read.Purge(ctx); err != nil {
+	// Up to the checkpoint's marker alone: a writer that takes over now finds
+	// no checkpoint and writes everything anew behind it.
+	if err := w.views.read.Purge(ctx, jetstream.WithPurgeSequence(w.last)); err != nil {
 		return w.fail(fmt.Errorf("purge the view bucket: %w", err))
 	}
 	return nil

@@ -19,9 +19,13 @@ type Source interface {
 	// Scan calls fn for every selected commit up to the end; a commit that
 	// can't be read arrives as an error that is a *eventstore.CommitError.
 	Scan(ctx context.Context, f eventstore.Filter, fn func(eventstore.Committed, error) error) error
+	// Raw is Scan without decoding.
+	Raw(ctx context.Context, f eventstore.Filter, fn func(eventstore.Message) error) error
 	// Follow is Scan that goes on for ever, until ctx ends.
 	Follow(ctx context.Context, from uint64, fn func(eventstore.Committed, error) error) error
 }
+
+var _ Source = (*eventstore.Store)(nil)
 
 // Change is a commit together with what it made of its session.
 type Change struct {

@@ -32,9 +32,6 @@ type head struct {
 // sweep marks every view that is not that of the events. It runs beside the
 // writer, once at its start.
 func (v *Views) sweep(ctx context.Context, frozen map[string]bool) {
-	if v.cfg.Heads == nil {
-		return
-	}
 	s := &sweeper{v: v, frozen: frozen, seed: maphash.MakeSeed(), heads: map[uint64]head{}}
 	if err := s.run(ctx); err != nil && ctx.Err() == nil {
 		v.cfg.Report(fmt.Errorf("the views could not be compared with the events: %w", err))
@@ -42,7 +39,7 @@ func (v *Views) sweep(ctx context.Context, frozen map[string]bool) {
 }
 
 func (s *sweeper) run(ctx context.Context) error {
-	if err := s.v.cfg.Heads(ctx, eventstore.Filter{HeadersOnly: true}, s.note); err != nil {
+	if err := s.v.cfg.Source.Raw(ctx, eventstore.Filter{HeadersOnly: true}, s.note); err != nil {
 		return err
 	}
 	suspects, err := s.compare(ctx)
@@ -107,7 +104,7 @@ func (s *sweeper) missing(ctx context.Context) ([]eventstore.Key, error) {
 		return nil, nil
 	}
 	var keys []eventstore.Key
-	err := s.v.cfg.Heads(ctx, eventstore.Filter{HeadersOnly: true}, func(m eventstore.Message) error {
+	err := s.v.cfg.Source.Raw(ctx, eventstore.Filter{HeadersOnly: true}, func(m eventstore.Message) error {
 		if h := s.heads[s.hash(m.Key)]; h.seq == m.Seq && !h.viewed && !h.ended {
 			keys = append(keys, m.Key)
 		}

@@ -27,10 +27,6 @@ type ViewsConfig struct {
 	// Source is the event store, Store where the views are; both required.
 	Source Source
 	Store  ViewStore
-	// Heads scans messages of the event stream without their bodies:
-	// Driver.Scan. With it every view is compared with the events in the
-	// background when Run begins, and those that differ are healed.
-	Heads func(context.Context, eventstore.Filter, func(eventstore.Message) error) error
 	// Declared are the metadata keys that go into the index header.
 	Declared []string
 	// Report is told what was left out and healed; nil for nobody. It must not
