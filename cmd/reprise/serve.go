@@ -53,7 +53,7 @@ An interrupt or SIGTERM drains: commands in flight are answered first.`,
   reprise serve --data /var/lib/reprise --sync always --listen 0.0.0.0:4222
   reprise serve --memory
   reprise serve --nats nats://one:4222,nats://two:4222 --replicas 3`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.checkServe(cmd, &s); err != nil {
 				return err
@@ -63,6 +63,14 @@ An interrupt or SIGTERM drains: commands in flight are answered first.`,
 	}
 	a.serveFlags(cmd, &s)
 	return cmd
+}
+
+// noArguments refuses what follows the flags.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(cmd, "it takes no arguments, and %q is one", args[0])
+	}
+	return nil
 }
 
 func (a *app) serveFlags(cmd *cobra.Command, s *serveFlags) {
@@ -112,6 +120,9 @@ func (a *app) checkServe(cmd *cobra.Command, s *serveFlags) error {
 	}
 	if _, _, err := s.syncMode(); err != nil {
 		return usage(cmd, "--sync: write always, or a time: %s", err.Error())
+	}
+	if _, err := contract.NewNames(a.flags.prefix); err != nil {
+		return usage(cmd, "--prefix: %s", err.Error())
 	}
 	return nil
 }

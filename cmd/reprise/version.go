@@ -75,7 +75,7 @@ func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Say which reprise this is, and what it was built with",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch a.flags.format() {
 			case formatTable, formatJSON, formatYAML:

@@ -21,11 +21,11 @@ const module = "reprise"
 
 // pkg is what `go list -json` says of a package.
 type pkg struct {
-	ImportPath   string                `json:"ImportPath"`
-	Dir          string                `json:"Dir"`
-	Imports      []string              `json:"Imports"`
-	TestImports  []string              `json:"TestImports"`
-	XTestImports []string              `json:"XTestImports"`
+	ImportPath   string   `json:"ImportPath"`
+	Dir          string   `json:"Dir"`
+	Imports      []string `json:"Imports"`
+	TestImports  []string `json:"TestImports"`
+	XTestImports []string `json:"XTestImports"`
 	Module       struct {
 		Path string `json:"Path"`
 	} `json:"Module"`
