@@ -45,18 +45,27 @@ func (g *globals) format() string {
 
 // connectionFlags adds to a command, for it and all below it, the flags that
 // say which engine to talk to, for whom, and how to write what it says.
+//
+// They share a.flags: one command line runs one command.
 func (a *app) connectionFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	g := &a.flags
 	g.wait = durationFlag(defaultWait)
 	f.StringVar(&g.nats, "nats", "", "`URL` of a NATS server on which an engine answers (default: $NATS_URL)")
 	f.StringVar(&g.context, "context", "", "`NAME` of a context of the nats CLI (default: $NATS_CONTEXT)")
-	f.StringVar(&g.data, "data", "", "data `DIR`ectory to work on when no server is named (default: "+a.shownDataDir()+")")
-	f.StringVar(&g.prefix, "prefix", "", "first token of the engine's subjects (default: reprise)")
-	f.StringVarP(&g.user, "user", "u", "", "owner of the sessions (default: $REPRISE_USER, else the name of this account)")
-	f.StringVarP(&g.output, "output", "o", "", "`FORMAT`: table, json or yaml (default: table)")
-	f.BoolVar(&g.json, "json", false, "the same as -o json")
+	f.StringVar(&g.data, "data", "", "`DIR` of the data to work on when no server is named (default: "+a.shownDataDir()+")")
+	f.StringVar(&g.prefix, "prefix", "", "first `TOKEN` of the engine's subjects (default: reprise)")
+	f.StringVarP(&g.user, "user", "u", "", "`USER` who owns the sessions (default: $REPRISE_USER, else the name of this account)")
 	f.Var(&g.wait, "wait", "how long to wait for one answer")
+	a.outputFlags(cmd)
+}
+
+// outputFlags adds to a command, for it and all below it, the flags that say how
+// to write what it says.
+func (a *app) outputFlags(cmd *cobra.Command) {
+	f, g := cmd.PersistentFlags(), &a.flags
+	f.StringVarP(&g.output, "output", "o", "", "write a `FORMAT`: table, json or yaml (default: table)")
+	f.BoolVar(&g.json, "json", false, "the same as -o json")
 	_ = cmd.RegisterFlagCompletionFunc("output", fixed(formatTable, formatJSON, formatYAML))
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		switch g.format() {

@@ -154,7 +154,7 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 		Replicas: s.replicas, MetadataKeys: s.metadata, Logger: log,
 	})
 	stopWatching()
-	return errors.Join(err, <-watched, closeNode(node))
+	return errors.Join(err, <-watched, closeNode(node)) //nolint:contextcheck // ctx has ended, and closing has a bound of its own
 }
 
 func (a *app) serveNode(ctx context.Context, s *serveFlags, log *slog.Logger) (*natsnode.Node, error) {

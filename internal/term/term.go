@@ -91,3 +91,8 @@ func State[S ~string](p Palette, state S) string {
 	}
 	return p.Apply(l.style, l.symbol+" "+string(state))
 }
+
+// Word returns the word of a state, coloured.
+func Word[S ~string](p Palette, state S) string {
+	return p.Apply(looks[string(state)].style, string(state))
+}

@@ -62,6 +62,9 @@ func TestStatesDiffer(t *testing.T) {
 			t.Errorf("%s %s has symbol %q", kind, state, symbol)
 		}
 		seen[kind+symbol] = true
+		if got := Word(Palette{}, state); got != state {
+			t.Errorf("word %q", got)
+		}
 		if got := State(Palette{}, state); got != symbol+" "+state {
 			t.Errorf("state %q", got)
 		}
@@ -127,7 +130,7 @@ func TestTimes(t *testing.T) {
 	now := time.Date(2026, 11, 21, 13, 31, 5, 0, time.UTC)
 	for d, want := range map[time.Duration]string{
 		0: "just now", 30 * time.Second: "30s ago", 200 * time.Second: "3m ago", 5 * time.Hour: "5h ago", 72 * time.Hour: "3d ago",
-		-90 * time.Second: "in 1m",
+		-80 * time.Second: "in 1m", -(time.Hour - time.Millisecond): "in 1h", -9990 * time.Millisecond: "in 10s", -100 * time.Minute: "in 2h",
 	} {
 		if got := Ago(now, now.Add(-d)); got != want {
 			t.Errorf("ago %v: %s, want %s", d, got, want)

@@ -41,11 +41,23 @@ func Ago(now, t time.Time) string {
 	case t.IsZero():
 		return ""
 	case d <= -time.Second:
-		return "in " + rough(-d)
+		return "in " + rough(rounded(-d))
 	case d < time.Second:
 		return "just now"
 	}
 	return rough(d) + " ago"
+}
+
+// rounded makes 59m59.9s an hour, so that what is still to come doesn't look
+// shorter than it is.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d < time.Minute:
+		return d.Round(time.Second)
+	case d < time.Hour:
+		return d.Round(time.Minute)
+	}
+	return d.Round(time.Hour)
 }
 
 func rough(d time.Duration) string {
