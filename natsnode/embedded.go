@@ -89,7 +89,7 @@ func (e *embedded) start() error {
 func (e *embedded) started() error {
 	e.config = server.JetStreamConfig{
 		StoreDir: e.dir, SyncInterval: e.opts.SyncInterval, SyncAlways: e.opts.SyncAlways,
-		MaxStore: e.opts.MaxStore, Strict: true, CompressOK: true,
+		MaxStore: e.opts.diskLimit(), MaxMemory: e.opts.memoryLimit(), Strict: true, CompressOK: true,
 	}
 	if e.lock == nil || e.opts.Listen == ListenNone {
 		return nil
@@ -105,7 +105,7 @@ func (e *embedded) checkListen() error {
 	if e.opts.Listen == ListenNone {
 		return nil
 	}
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", e.opts.Listen)
+	listener, err := net.Listen("tcp", e.opts.Listen) //nolint:noctx // it does not wait
 	if err == nil {
 		return listener.Close()
 	}
@@ -121,7 +121,8 @@ func (e *embedded) serverOptions() *server.Options {
 		ServerName:             serverName,
 		JetStream:              true,
 		StoreDir:               e.dir,
-		JetStreamMaxStore:      e.opts.MaxStore,
+		JetStreamMaxStore:      e.opts.diskLimit(),
+		JetStreamMaxMemory:     e.opts.memoryLimit(),
 		SyncInterval:           e.opts.SyncInterval,
 		SyncAlways:             e.opts.SyncAlways,
 		DisableJetStreamBanner: true,

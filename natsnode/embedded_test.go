@@ -59,6 +59,35 @@ func TestMemoryNodeLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestStorageLimit(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"file":   {DataDir: t.TempDir(), Listen: ListenNone, MaxStore: 64 << 10},
+		"memory": {Memory: true, Listen: ListenNone, MaxStore: 64 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := start(t, opts)
+			_, js := dial(t, n)
+			stream := makeStream(t, n, js)
+			var err error
+			for sent := 0; err == nil && sent < 100; sent++ {
+				_, err = js.Publish(t.Context(), "t", make([]byte, 1024))
+			}
+			wantSentence(t, err, "insufficient resources")
+			err = n.Healthy(t.Context())
+			if !errors.Is(err, ErrStorage) {
+				t.Fatalf("healthy at the limit: %v", err)
+			}
+			wantSentence(t, err, "65536 bytes is reached", "delete sessions")
+			if err := stream.Purge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := n.Healthy(t.Context()); err != nil {
+				t.Errorf("after the purge: %v", err)
+			}
+		})
+	}
+}
+
 func TestListensForOtherProcesses(t *testing.T) {
 	n := start(t, Options{Memory: true, Listen: "0.0.0.0:0"})
 	nc, err := nats.Connect(n.URL())

@@ -29,7 +29,10 @@ func (n *Node) Healthy(ctx context.Context) error {
 	if err := n.embedded.room(); err != nil {
 		return err
 	}
-	return n.embedded.writable()
+	if err := n.embedded.writable(); err != nil {
+		return err
+	}
+	return n.embedded.withinLimit()
 }
 
 // room says whether enough of the disk is free.
@@ -56,6 +59,23 @@ func (e *embedded) writable() error {
 		return nil
 	}
 	return problemf(ErrStorage, nil, "%s: the embedded NATS server says: %s", ErrStorage, health.Error)
+}
+
+// withinLimit says whether the server's own limit leaves room: over it every
+// publish is refused until something is deleted.
+func (e *embedded) withinLimit() error {
+	info, err := e.srv.Jsz(nil)
+	if err != nil {
+		return problemf(ErrStorage, err, "%s: the embedded NATS server does not say how full it is: %s", ErrStorage, err)
+	}
+	used, limit := info.Store, info.Config.MaxStore
+	if e.opts.Memory {
+		used, limit = info.Memory, info.Config.MaxMemory
+	}
+	if limit <= 0 || used < uint64(limit) {
+		return nil
+	}
+	return problemf(ErrStorage, nil, "%s: its limit of %s is reached; delete sessions, or raise the limit", ErrStorage, bytesText(limit))
 }
 
 // Run looks after the storage of an embedded server until ctx ends, and returns

@@ -43,8 +43,8 @@ type Options struct {
 	// every write before it is acknowledged.
 	SyncInterval time.Duration
 	SyncAlways   bool
-	// MaxStore bounds the storage in bytes. 0 lets the server choose: three
-	// quarters of the disk that is free at the start, and what it holds.
+	// MaxStore bounds the storage in bytes, on disk or in memory. 0 lets the
+	// server choose: about three quarters of the disk or of the memory.
 	MaxStore int64
 	// MinFree is how much of the disk is left free, in bytes: below it the node
 	// doesn't start, or is unhealthy. 0 is DefaultMinFree, negative no bound.
@@ -120,4 +120,19 @@ func (o Options) address() (host string, port int, err error) {
 		host = "0.0.0.0"
 	}
 	return host, port, nil
+}
+
+// diskLimit and memoryLimit are MaxStore where it is about that storage, else 0.
+func (o Options) diskLimit() int64 {
+	if o.Memory {
+		return 0
+	}
+	return o.MaxStore
+}
+
+func (o Options) memoryLimit() int64 {
+	if o.Memory {
+		return o.MaxStore
+	}
+	return 0
 }
