@@ -23,7 +23,7 @@ func chance(t *rapid.T, name string, percent int) bool {
 
 func genDefinition(t *rapid.T) domain.Definition {
 	def := domain.Definition{
-		KeepOpen:  chance(t, "keepOpen", 15),
+		KeepOpen:  chance(t, "keepOpen", 25),
 		OnFailure: domain.OnFailure(oneOf(t, "onFailure", "", "stop", "continue", "continue")),
 	}
 	if chance(t, "timeout", 30) {
@@ -154,7 +154,9 @@ var generators = []struct {
 	weight int
 	make   func(t *rapid.T, s *domain.Session) domain.Command
 }{
-	{2, func(t *rapid.T, _ *domain.Session) domain.Command { return &domain.Create{Definition: genDefinition(t)} }},
+	{2, func(t *rapid.T, _ *domain.Session) domain.Command {
+		return &domain.Create{Definition: genDefinition(t)}
+	}},
 	{6, func(*rapid.T, *domain.Session) domain.Command { return &domain.Start{} }},
 	{3, func(t *rapid.T, _ *domain.Session) domain.Command {
 		return &domain.Pause{Mode: domain.PauseMode(oneOf(t, "mode", "", "drain", "interrupt", "bad"))}
@@ -180,7 +182,9 @@ var generators = []struct {
 		return &domain.AddStep{Chain: genChainID(t, s), Step: step}
 	}},
 	{3, func(t *rapid.T, s *domain.Session) domain.Command { return &domain.CloseChain{Chain: genChainID(t, s)} }},
-	{2, func(t *rapid.T, s *domain.Session) domain.Command { return &domain.RemoveChain{Chain: genChainID(t, s)} }},
+	{2, func(t *rapid.T, s *domain.Session) domain.Command {
+		return &domain.RemoveChain{Chain: genChainID(t, s)}
+	}},
 	{1, func(t *rapid.T, s *domain.Session) domain.Command {
 		return &domain.MoveChain{Chain: genChainID(t, s), Position: genPosition(t, s)}
 	}},

@@ -29,10 +29,45 @@ func checkCommit(t *rapid.T, old, next *domain.Session, c *domain.Commit) {
 	if c.State != next.State {
 		t.Fatalf("the commit says %s, the state is %s", c.State, next.State)
 	}
+	if next.State == domain.StateCompleted && old.State != next.State && next.KeepOpen && c.Cause != domain.VerbComplete && c.Cause != domain.VerbBatch {
+		t.Fatalf("%s completed a session that is kept open", c.Cause)
+	}
+	mends := c.Cause == domain.VerbStepSkip || c.Cause == domain.VerbChainRemove
+	if mends && old.State == domain.StateFailed && next.State != domain.StateFailed && slices.ContainsFunc(next.Chains, (*domain.Chain).Broken) {
+		t.Fatalf("%s took a session out of FAILED, and another failure remains", c.Cause)
+	}
+	if c.Cause == domain.VerbResume {
+		checkStoodStill(t, old, next, c.Time)
+	}
 	state := old
 	for i, e := range c.Events {
 		checkEvent(t, state, e)
 		state = domain.Evolve(state, domain.Recorded{Event: e, Version: c.Version + uint64(i), Time: c.Time, Actor: c.Actor})
+	}
+}
+
+// checkStoodStill checks that a pause took nothing from any clock.
+func checkStoodStill(t *rapid.T, paused, next *domain.Session, now time.Time) {
+	left := func(at, from time.Time) time.Duration { return max(0, at.Sub(from)) }
+	if next.State == domain.StateRunning && paused.Timeout > 0 && !next.Deadline.Equal(now.Add(paused.Remaining.Std())) {
+		t.Fatalf("%s were left, and the deadline is %s after the resume", paused.Remaining, next.Deadline.Sub(now))
+	}
+	for _, c := range paused.Chains {
+		for _, old := range c.Steps {
+			st := next.Step(c.ID, old.ID)
+			if old.Status != domain.StepStatusPending {
+				if !st.Deadline.Equal(old.Deadline) {
+					t.Fatalf("step %s/%s: a resume moved the deadline of an attempt in flight", c.ID, st.ID)
+				}
+				continue
+			}
+			if left(old.NotBefore, paused.PausedAt) != left(st.NotBefore, now) {
+				t.Fatalf("step %s/%s: the backoff did not stand still", c.ID, st.ID)
+			}
+			if !old.Deadline.IsZero() && next.State == domain.StateRunning && old.Deadline.Sub(paused.PausedAt) != st.Deadline.Sub(now) {
+				t.Fatalf("step %s/%s: the deadline did not stand still", c.ID, st.ID)
+			}
+		}
 	}
 }
 
