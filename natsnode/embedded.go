@@ -27,10 +27,11 @@ func StartEmbedded(opts Options) (*Node, error) {
 	}
 	e := &embedded{opts: opts}
 	if err := e.open(); err != nil {
-		return nil, errors.Join(err, e.close(context.Background()))
+		return nil, errors.Join(err, e.release())
 	}
 	if err := e.start(); err != nil {
-		return nil, errors.Join(err, e.close(context.Background()))
+		e.stop()
+		return nil, errors.Join(err, e.release())
 	}
 	return &Node{log: opts.Logger, embedded: e, recovered: make(chan struct{}, 1)}, nil
 }
@@ -159,13 +160,33 @@ func (n *Node) Close(ctx context.Context) error {
 	return n.embedded.close(ctx)
 }
 
-// close undoes as much of the start as has happened.
+// close stops the server and gives the directory up.
 func (e *embedded) close(ctx context.Context) error {
-	if e.srv != nil {
-		if err := e.shutdown(ctx); err != nil {
-			return err
-		}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.recovering.Lock() // a recovery under way ends first
+		defer e.recovering.Unlock()
+		e.stop()
+	}()
+	select {
+	case <-done:
+		return e.release()
+	case <-ctx.Done():
+		return problemf(ErrStart, ctx.Err(), "the embedded NATS server is still stopping: %s", ctx.Err())
 	}
+}
+
+// stop stops the server, if there is one, and waits for it.
+func (e *embedded) stop() {
+	if e.srv != nil {
+		e.srv.Shutdown()
+		e.srv.WaitForShutdown()
+	}
+}
+
+// release gives up as much as was taken of the lock and the temporary directory.
+func (e *embedded) release() error {
 	var errs []error
 	if e.lock != nil {
 		errs = append(errs, e.lock.release())
@@ -174,21 +195,4 @@ func (e *embedded) close(ctx context.Context) error {
 		errs = append(errs, os.RemoveAll(e.dir))
 	}
 	return errors.Join(errs...)
-}
-
-func (e *embedded) shutdown(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		e.recovering.Lock() // a recovery under way ends first
-		defer e.recovering.Unlock()
-		e.srv.Shutdown()
-		e.srv.WaitForShutdown()
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return problemf(ErrStart, ctx.Err(), "the embedded NATS server is still stopping: %s", ctx.Err())
-	}
 }

@@ -175,54 +175,76 @@ func (a *app) serveNode(ctx context.Context, s *serveFlags, log *slog.Logger) (*
 // serveEngine runs an engine until ctx ends. After the storage has failed and is
 // back it runs a new one, which makes anew what was only in memory.
 func (a *app) serveEngine(ctx context.Context, node *natsnode.Node, cfg engine.Config) error {
-	for announced := false; ; announced = true {
-		h, err := startHost(ctx, node, cfg)
-		if err == nil && !announced {
-			err = a.announce(node, cfg.Prefix)
-		}
+	h, err := startHost(ctx, node, cfg)
+	if err != nil {
+		return unlessEnded(ctx, err)
+	}
+	if err := a.announce(node, cfg.Prefix); err != nil {
+		return errors.Join(err, stopHost(ctx, h))
+	}
+	for {
+		recovered := false
 		if err == nil {
-			err = runHost(ctx, node, h)
-		} else if h != nil {
-			err = errors.Join(err, h.stop(context.WithoutCancel(ctx)))
+			recovered, err = runHost(ctx, node, h)
 		}
-		if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-			return nil
+		if ctx.Err() != nil {
+			return unlessEnded(ctx, err)
 		}
-		if err != nil && !waitRecovered(ctx, node) {
+		if !recovered && !waitRecovered(ctx, node) {
 			return err
 		}
+		cfg.Logger.WarnContext(ctx, "the engine starts again after a failure of the storage", "error", err)
+		h, err = startHost(ctx, node, cfg)
 	}
 }
 
+// unlessEnded returns err, but nil for one that only says that ctx has ended.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
 // runHost waits until ctx ends, the node has recovered or the engine ends by
-// itself, and stops the engine.
-func runHost(ctx context.Context, node *natsnode.Node, h *host) error {
+// itself, and stops the engine. An engine that ends by itself without a reason
+// is an error too.
+func runHost(ctx context.Context, node *natsnode.Node, h *host) (recovered bool, err error) {
 	select {
 	case <-ctx.Done():
+		return false, stopHost(ctx, h)
 	case <-node.Recovered():
+		return true, stopHost(ctx, h)
 	case <-h.Done():
+		return false, fmt.Errorf("the engine has ended: %w", orStopped(stopHost(ctx, h)))
 	}
+}
+
+func stopHost(ctx context.Context, h *host) error {
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 	defer cancel()
 	return h.stop(stopping)
 }
 
 // waitRecovered waits for a storage that has failed to come back; false if that
-// is not what is wrong, or ctx has ended.
+// is not what is wrong, or ctx has ended. An engine may notice a failure before
+// the node does, so even a node that looks well is given one interval.
 func waitRecovered(ctx context.Context, node *natsnode.Node) bool {
+	if !node.Embedded() {
+		return false
+	}
 	ticker := time.NewTicker(natsnode.DefaultHealthInterval)
 	defer ticker.Stop()
-	for waited := false; ; waited = true {
-		err := node.Healthy(ctx)
-		if !errors.Is(err, natsnode.ErrStorage) {
-			return waited && err == nil
-		}
+	for failed := false; ; failed = true {
 		select {
 		case <-node.Recovered():
 			return true
-		case <-ticker.C:
 		case <-ctx.Done():
 			return false
+		case <-ticker.C:
+		}
+		if err := node.Healthy(ctx); !errors.Is(err, natsnode.ErrStorage) {
+			return failed && err == nil
 		}
 	}
 }

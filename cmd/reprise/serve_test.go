@@ -210,7 +210,18 @@ func TestEngineThatEndsByItself(t *testing.T) {
 	lost := errors.New("lost")
 	h := &host{cancel: func() {}, done: make(chan struct{}), err: lost}
 	close(h.done)
-	if err := runHost(t.Context(), node, h); !errors.Is(err, lost) {
-		t.Errorf("got %v, want the engine's error", err)
+	if recovered, err := runHost(t.Context(), node, h); recovered || !errors.Is(err, lost) {
+		t.Errorf("got %v, %v, want the engine's error", recovered, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if waitRecovered(ctx, node) {
+		t.Error("it recovered after the end")
+	}
+	if err := unlessEnded(ctx, lost); !errors.Is(err, lost) {
+		t.Errorf("an error at the end became %v", err)
+	}
+	if err := unlessEnded(ctx, ctx.Err()); err != nil {
+		t.Errorf("the end itself became %v", err)
 	}
 }
