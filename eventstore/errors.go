@@ -21,6 +21,9 @@ var (
 	// ErrUnavailable: the store can't be reached or can't write (disk full,
 	// read-only, no leader).
 	ErrUnavailable = errors.New("the event store is unavailable")
+	// ErrIncarnation: the store was made anew while it was in use, and its
+	// sequences begin at 1 again.
+	ErrIncarnation = errors.New("the event store is not the one that was opened")
 	// ErrTooLarge: the commit does not fit one message.
 	ErrTooLarge = errors.New("the commit is larger than one message may be")
 )

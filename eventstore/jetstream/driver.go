@@ -1,0 +1,251 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"reprise/contract"
+	"reprise/eventstore"
+)
+
+// The defaults and bounds of Config.
+const (
+	// DefaultInFlight is how many appends may wait for the server at once. Above
+	// 100,000 queued the server drops messages.
+	DefaultInFlight = 4096
+	// MaxInFlight is the most that may be configured.
+	MaxInFlight = 32768
+	// DefaultTimeout is how long an append waits for the server's answer.
+	DefaultTimeout = 5 * time.Second
+	// maxBatches is how many atomic batches are in flight at once; the server
+	// refuses more than 50 for one stream.
+	maxBatches = 16
+	// maxBatchRecords is how many messages the server takes in one batch.
+	maxBatchRecords = 1000
+)
+
+// The headers of an atomic batch.
+const (
+	headerBatchID       = "Nats-Batch-Id"
+	headerBatchSequence = "Nats-Batch-Sequence"
+	headerBatchCommit   = "Nats-Batch-Commit"
+)
+
+// Config configures a Driver. Write, Read and Names are needed.
+type Config struct {
+	// Write is for appends alone, made with WriteOptions; Read for all else.
+	// They stay the caller's, who closes them after the driver.
+	Write, Read *nats.Conn
+	// JetStream is the API on Read; it is needed only where the server is
+	// reached under a JetStream domain or API prefix.
+	JetStream js.JetStream
+	Names     contract.Names
+	// InFlight bounds the appends that wait for the server; 0 means DefaultInFlight.
+	InFlight int
+	// Timeout is how long an append waits for the server; 0 means DefaultTimeout.
+	Timeout time.Duration
+}
+
+// Driver keeps the events in a stream. All methods are safe for concurrent use.
+type Driver struct {
+	names       contract.Names
+	stream      string
+	incarnation string
+	replicas    int
+	durable     bool
+
+	publisher *publisher
+	batches   chan struct{}
+	read      *nats.Conn
+	js        js.JetStream
+	api       string // the prefix of API subjects, with the dot at its end
+}
+
+var _ eventstore.Driver = (*Driver)(nil)
+
+// Open makes a driver for a stream that EnsureStream has made or checked. It
+// holds one subscription until Close.
+func Open(ctx context.Context, cfg Config) (*Driver, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	d := &Driver{
+		names: cfg.Names, stream: cfg.Names.EventsStream(), read: cfg.Read, js: cfg.JetStream,
+		batches: make(chan struct{}, maxBatches), api: apiPrefix(cfg.JetStream),
+	}
+	stream, err := d.js.Stream(ctx, d.stream)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", d.stream, unavailable(err))
+	}
+	config := stream.CachedInfo().Config
+	d.incarnation, d.replicas = config.Metadata[metadataIncarnation], config.Replicas
+	d.durable = config.Storage == js.FileStorage
+	if d.incarnation == "" {
+		return nil, fmt.Errorf("stream %s has no incarnation in its metadata; EnsureStream makes one that has", d.stream)
+	}
+	if d.publisher, err = newPublisher(cfg.Write, cfg.InFlight, cfg.Timeout); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// complete checks the configuration and fills in defaults.
+func (cfg *Config) complete() error {
+	var errs []error
+	if cfg.Write == nil || cfg.Read == nil || cfg.Write == cfg.Read {
+		errs = append(errs, errors.New("jetstream: Config needs two connections, Write and Read, so that reads don't wait behind writes"))
+	}
+	if cfg.Names == (contract.Names{}) {
+		errs = append(errs, errors.New("jetstream: Config.Names is missing; use contract.NewNames"))
+	}
+	if cfg.InFlight < 0 || cfg.InFlight > MaxInFlight {
+		errs = append(errs, fmt.Errorf("jetstream: Config.InFlight is %d; use 1 to %d, or 0 for the default", cfg.InFlight, MaxInFlight))
+	}
+	if cfg.Timeout < 0 {
+		errs = append(errs, fmt.Errorf("jetstream: Config.Timeout is %s; use a positive one, or 0 for the default", cfg.Timeout))
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if cfg.InFlight == 0 {
+		cfg.InFlight = DefaultInFlight
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	var err error
+	if cfg.JetStream == nil {
+		cfg.JetStream, err = js.New(cfg.Read)
+	}
+	return err
+}
+
+// apiPrefix returns where requests go: the default, or under a domain or prefix.
+func apiPrefix(api js.JetStream) string {
+	switch o := api.Options(); {
+	case o.APIPrefix != "":
+		return o.APIPrefix + "."
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API."
+	}
+	return js.DefaultAPIPrefix
+}
+
+// Close ends the subscription to acknowledgements. Appends under way end as
+// unknown. It may be called once.
+func (d *Driver) Close() error { return d.publisher.close() }
+
+// Features says whether the stream is on file and has several replicas.
+func (d *Driver) Features() eventstore.Features {
+	return eventstore.Features{Durable: d.durable, Replicated: d.replicas > 1}
+}
+
+// Append stores one record by a guarded publish, several by an atomic batch.
+func (d *Driver) Append(ctx context.Context, records []eventstore.Record) ([]uint64, error) {
+	if err := eventstore.CheckRecords(records); err != nil {
+		return nil, err
+	}
+	if err := d.publisher.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer d.publisher.release()
+	if len(records) > 1 {
+		return d.appendBatch(ctx, records)
+	}
+	t, err := d.publisher.send(d.message(&records[0]))
+	if err != nil {
+		return nil, fmt.Errorf("session %s: %w", records[0].Key, err)
+	}
+	seq, err := t.wait(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("session %s: %w", records[0].Key, err)
+	}
+	return []uint64{seq}, nil
+}
+
+// message is a record with its guard.
+func (d *Driver) message(r *eventstore.Record) *nats.Msg {
+	h := make(nats.Header, len(r.Header)+4)
+	values := make([]string, 0, len(r.Header)+1)
+	for k, v := range r.Header {
+		values = append(values, v)
+		h[k] = values[len(values)-1 : len(values) : len(values)]
+	}
+	seq, _ := r.Guard.Seq()
+	h[contract.HeaderGuard] = []string{strconv.FormatUint(seq, 10)}
+	return &nats.Msg{Subject: d.names.Event(r.Key.User, r.Key.Session), Header: h, Data: r.Body}
+}
+
+// appendBatch stores several records by one atomic batch. The server checks all
+// guards when it commits; if one fails it stores nothing and does not say which.
+func (d *Driver) appendBatch(ctx context.Context, records []eventstore.Record) ([]uint64, error) {
+	if len(records) > maxBatchRecords {
+		return nil, fmt.Errorf("an append of %d records: the server takes up to %d at once", len(records), maxBatchRecords)
+	}
+	select {
+	case d.batches <- struct{}{}:
+		defer func() { <-d.batches }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %d batches are in flight: %w", eventstore.ErrUnavailable, maxBatches, ctx.Err())
+	}
+	first, last, err := d.sendBatch(records)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := first.wait(ctx); err != nil && !errors.Is(err, eventstore.ErrUnknownOutcome) {
+		last.forget()
+		return nil, fmt.Errorf("sessions %s and others: %w", records[0].Key, err)
+	}
+	seq, err := last.wait(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("sessions %s and others: %w", records[0].Key, err)
+	}
+	seqs := make([]uint64, len(records))
+	for i := range seqs {
+		seqs[i] = seq - uint64(len(seqs)-1-i)
+	}
+	return seqs, nil
+}
+
+// sendBatch publishes the messages of a batch. The answer to the first says
+// whether the server opened it, that to the last whether it committed it. When
+// sending fails in the middle the batch is never committed and the server drops
+// it after 10 seconds.
+func (d *Driver) sendBatch(records []eventstore.Record) (first, last ticket, err error) {
+	id := nuid.Next()
+	for i := range records {
+		msg := d.message(&records[i])
+		msg.Header[headerBatchID] = []string{id}
+		msg.Header[headerBatchSequence] = []string{strconv.Itoa(i + 1)}
+		switch i {
+		case 0:
+			first, err = d.publisher.send(msg)
+		case len(records) - 1:
+			msg.Header[headerBatchCommit] = []string{"1"}
+			last, err = d.publisher.send(msg)
+		default:
+			err = publishOnly(d.publisher.nc, msg)
+		}
+		if err != nil {
+			if i > 0 {
+				first.forget()
+			}
+			return first, last, fmt.Errorf("session %s: %w", records[i].Key, err)
+		}
+	}
+	return first, last, nil
+}
+
+func publishOnly(nc *nats.Conn, msg *nats.Msg) error {
+	if err := nc.PublishMsg(msg); err != nil {
+		return publishError(err)
+	}
+	return nil
+}

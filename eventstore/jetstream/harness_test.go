@@ -1,0 +1,90 @@
+package jetstream_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+
+	"reprise/contract"
+	"reprise/eventstore"
+	"reprise/eventstore/jetstream"
+)
+
+// startServer runs an embedded server without a listener.
+func startServer(t testing.TB, dir string) *server.Server {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the embedded server does not start")
+	}
+	return srv
+}
+
+func stopServer(srv *server.Server) {
+	srv.Shutdown()
+	srv.WaitForShutdown()
+}
+
+// embedded starts a server for one test.
+func embedded(t testing.TB) *server.Server {
+	srv := startServer(t, t.TempDir())
+	t.Cleanup(func() { stopServer(srv) })
+	return srv
+}
+
+// dial connects within the process.
+func dial(t testing.TB, srv *server.Server, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect("", append(opts, nats.InProcessServer(srv))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// node is a driver with its connections.
+type node struct {
+	write, read *nats.Conn
+	api         js.JetStream
+	driver      *jetstream.Driver
+}
+
+// connect makes the stream and opens a driver for it.
+func connect(t testing.TB, write, read *nats.Conn, cfg jetstream.StreamConfig) node {
+	t.Helper()
+	ctx := context.Background()
+	api, err := js.New(read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := jetstream.EnsureStream(ctx, api, cfg); err != nil {
+		t.Fatal(err)
+	}
+	d, err := jetstream.Open(ctx, jetstream.Config{Write: write, Read: read, Names: cfg.Names})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() }) // the connection may be closed already
+	return node{write: write, read: read, api: api, driver: d}
+}
+
+func onServer(t testing.TB, srv *server.Server, memory bool) node {
+	t.Helper()
+	return connect(t, dial(t, srv, jetstream.WriteOptions()...), dial(t, srv), jetstream.StreamConfig{Names: contract.Default(), Memory: memory})
+}
+
+func record(key eventstore.Key, guard eventstore.Guard, body string) eventstore.Record {
+	return eventstore.Record{Key: key, Guard: guard, Header: map[string]string{"ce-id": body}, Body: []byte(body)}
+}
+
+func newKey(n int) eventstore.Key { return eventstore.Key{User: "ada", Session: fmt.Sprint("s", n)} }
