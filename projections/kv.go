@@ -69,7 +69,8 @@ type KVViews struct {
 
 // OpenKV makes the bucket or checks the one that is there; settings that do not
 // fit are ErrSettings. Writes go through the second connection, so that reads
-// don't wait behind them; both may be the same.
+// don't wait behind them; both may be the same. The one for writing should have
+// no reconnect buffer, so that nothing is sent long after it was given up.
 func OpenKV(ctx context.Context, read, write *nats.Conn, cfg KVConfig) (*KVViews, error) {
 	js, err := jetstream.New(read)
 	if err != nil {

@@ -15,7 +15,10 @@ import (
 
 const (
 	// writeWindow is the number of puts without an acknowledgement.
-	writeWindow = 512
+	writeWindow = 256
+	// fenceGap is by how many messages a new writer moves the stream on: more
+	// than the one before it can have in flight.
+	fenceGap = writeWindow + 2
 	// ackTimeout is how long a put may take.
 	ackTimeout = 5 * time.Second
 	// openTries bounds how often a new writer tries to fence the one before,
@@ -31,10 +34,17 @@ const (
 	codeWrongLastConstant jetstream.ErrorCode = 10164
 )
 
-// kvWriter writes with one fence: every message says which one has to be the
-// last of the stream. As the window is sent over one connection in order, each
-// can name the one before it without waiting for its acknowledgement; as soon
-// as anybody else writes, that one and all behind it are refused.
+// kvWriter writes with one fence, the sequence of the whole stream: every
+// message says which one has to be the last. As they are sent over one
+// connection in order, each can name the one before it without waiting for its
+// acknowledgement, on one replica and on several (a guard on the sequence of
+// one fencing subject is refused on replicated streams while another one is in
+// flight).
+//
+// That alone lets some through: when one message of somebody else comes between,
+// the message of the window behind the one it displaced names just that
+// sequence. So a new writer begins with fenceGap messages: what the one before
+// it has in flight names sequences that are past then.
 type kvWriter struct {
 	views  *KVViews
 	last   uint64 // the sequence of the stream when all in flight is stored
@@ -42,7 +52,7 @@ type kvWriter struct {
 	broken error
 }
 
-// Open fences whoever wrote before, by writing the checkpoint once more.
+// Open fences whoever wrote before, by writing the checkpoint over and over.
 func (k *KVViews) Open(ctx context.Context) (ViewWriter, error) {
 	for range openTries {
 		w, err := k.open(ctx)
@@ -63,7 +73,12 @@ func (k *KVViews) open(ctx context.Context) (ViewWriter, error) {
 		return nil, err
 	}
 	w := &kvWriter{views: k, last: info.State.LastSeq}
-	return w, w.SetCheckpoint(ctx, c)
+	for range fenceGap {
+		if err := w.putCheckpoint(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	return w, w.settle(ctx, 0)
 }
 
 // Write puts and purges, pipelined.
@@ -86,6 +101,13 @@ func (w *kvWriter) Write(ctx context.Context, views []View) error {
 
 // SetCheckpoint writes the checkpoint; the zero value purges it.
 func (w *kvWriter) SetCheckpoint(ctx context.Context, c Checkpoint) error {
+	if err := w.putCheckpoint(ctx, c); err != nil {
+		return err
+	}
+	return w.settle(ctx, 0)
+}
+
+func (w *kvWriter) putCheckpoint(ctx context.Context, c Checkpoint) error {
 	v := View{Key: checkpointKey}
 	if c.Seq > 0 {
 		raw, err := domain.Marshal(c)
@@ -94,10 +116,7 @@ func (w *kvWriter) SetCheckpoint(ctx context.Context, c Checkpoint) error {
 		}
 		v.Body = raw
 	}
-	if err := w.put(ctx, v); err != nil {
-		return err
-	}
-	return w.settle(ctx, 0)
+	return w.put(ctx, v)
 }
 
 // Wipe removes the checkpoint and then everything that is there now.
