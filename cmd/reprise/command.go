@@ -128,9 +128,11 @@ func (a *app) dryRun(w io.Writer, reply *contract.Reply) error {
 		_, err := fmt.Fprintf(w, "dry run: nothing was changed, and nothing would be: %s is %s\n", reply.Session, reply.State)
 		return err
 	}
-	_, err := fmt.Fprintf(w, "dry run: nothing was changed. %s would be %s at version %d after\n",
-		reply.Session, term.State(a.palette, reply.State), reply.Version)
-	if err != nil {
+	after := fmt.Sprintf("%s at version %d", term.State(a.palette, reply.State), reply.Version)
+	if slices.ContainsFunc(reply.Events, purged) {
+		after = "deleted"
+	}
+	if _, err := fmt.Fprintf(w, "dry run: nothing was changed. %s would be %s after\n", reply.Session, after); err != nil {
 		return err
 	}
 	table := term.NewTable(a.palette)

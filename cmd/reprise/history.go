@@ -200,7 +200,7 @@ func (a *app) watchLine(entry contract.CommitEntry) error {
 		return a.line(entry)
 	}
 	for _, e := range entry.Events {
-		_, err := fmt.Fprintf(a.out, "%s  %s  %s\n", entry.Time.Local().Format("15:04:05.000"), a.watchState(entry.State), a.eventText(e, false))
+		_, err := fmt.Fprintf(a.out, "%s  %s  %s\n", entry.Time.In(a.zone).Format("15:04:05.000"), a.watchState(entry.State), a.eventText(e, false))
 		if err != nil {
 			return err
 		}

@@ -52,13 +52,15 @@ type app struct {
 	out, err io.Writer
 	getenv   func(string) string
 	now      func() time.Time
-	palette  term.Palette
-	flags    globals
+	// zone is that of times of day.
+	zone    *time.Location
+	palette term.Palette
+	flags   globals
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
 	return &app{
-		in: stdin, out: stdout, err: stderr, getenv: os.Getenv, now: time.Now,
+		in: stdin, out: stdout, err: stderr, getenv: os.Getenv, now: time.Now, zone: time.Local,
 		palette: term.NewPalette(stdout, os.Getenv),
 	}
 }

@@ -196,6 +196,9 @@ is not touched. Any state will do, also COMPLETED and CANCELLED.`,
   reprise session fork release --time 2h`,
 		func() domain.Command { f.Time = cut.Time; return &f })
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if f.Version > 0 && !cut.IsZero() {
+			return usage(cmd, "--version and --time are two ways to say where to cut: give one")
+		}
 		f.Metadata, err = pairs(cmd, meta)
 		return err
 	}
@@ -203,7 +206,6 @@ is not touched. Any state will do, also COMPLETED and CANCELLED.`,
 	cmd.Flags().Uint64Var(&f.Version, "version", 0, "cut after this version `N` (default: now)")
 	cmd.Flags().Var(&cut, "time", "cut at this time, or so long ago")
 	cmd.Flags().StringArrayVar(&meta, "meta", nil, "metadata entry `KEY=VALUE`; may be repeated")
-	cmd.MarkFlagsMutuallyExclusive("version", "time")
 	reasonFlag(cmd, &f.Reason)
 	return cmd
 }

@@ -46,15 +46,27 @@ func (a *app) atCommand() *cobra.Command {
 		Args: exactly("SESSION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Session, req.Time = args[0], moment.Time
+			if given := countSet(cmd, "version", "seq", "time"); given != 1 {
+				return usage(cmd, "as it was when? give one of --version, --seq and --time")
+			}
 			return a.showSession(cmd, func(c *client.Client) (*contract.GetReply, error) { return c.At(cmd.Context(), req) })
 		},
 	}
 	cmd.Flags().Uint64Var(&req.Version, "version", 0, "at this version `N`")
 	cmd.Flags().Uint64Var(&req.Seq, "seq", 0, "at this sequence `N` of the event stream")
 	cmd.Flags().Var(&moment, "time", "at this time, or so long ago")
-	cmd.MarkFlagsMutuallyExclusive("version", "seq", "time")
-	cmd.MarkFlagsOneRequired("version", "seq", "time")
 	return noFiles(cmd)
+}
+
+// countSet is how many of these flags were given.
+func countSet(cmd *cobra.Command, names ...string) int {
+	n := 0
+	for _, name := range names {
+		if cmd.Flags().Changed(name) {
+			n++
+		}
+	}
+	return n
 }
 
 func (a *app) showSession(cmd *cobra.Command, get func(*client.Client) (*contract.GetReply, error)) error {

@@ -48,7 +48,11 @@ func Open(path string, in io.Reader) (name string, content []byte, err error) {
 // model. Any error is an *Error.
 func Parse(name string, content []byte) (*File, error) {
 	f := new(File)
-	err := parse(name, content, func(d *decoder, root ast.Node) { d.file(root, "", f) }, func() error {
+	read := func(d *decoder, root ast.Node) {
+		d.file(root, "", f)
+		d.cycles(f)
+	}
+	err := parse(name, content, read, func() error {
 		return check(&domain.Create{Definition: f.Definition})
 	})
 	if err != nil {
