@@ -64,7 +64,9 @@ var moves = map[string]func(h *story){
 	"claim-z":  func(h *story) { h.claim("z", "1") },
 	"fail-z":   func(h *story) { h.fail("z", "1") },
 	"done-x":   func(h *story) { h.do(&domain.SucceedManual{Chain: "c", Step: "x"}) },
-	"fail-x":   func(h *story) { h.do(&domain.FailManual{Chain: "c", Step: "x", Error: domain.ReportError{Message: "no"}}) },
+	"fail-x": func(h *story) {
+		h.do(&domain.FailManual{Chain: "c", Step: "x", Error: domain.ReportError{Message: "no"}})
+	},
 }
 
 // situations lists every state of session, chain and step that commands reach.
