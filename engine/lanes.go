@@ -1,0 +1,261 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"reprise/domain"
+	"reprise/eventstore"
+)
+
+// The bounds of lanes where a Config doesn't say otherwise.
+const (
+	// maxInFlight is the number of commands that are accepted and not answered.
+	maxInFlight = 8192
+	// maxPerSession is the number of those that are for one session.
+	maxPerSession = 1024
+	// maxIdleWorkers is the number of goroutines that are kept waiting for work,
+	// so that their stacks need not grow again for every command.
+	maxIdleWorkers = 512
+	// busyRetry is the hint for callers that were refused by a bound: 250 ms.
+	busyRetry = domain.Duration(250e6)
+)
+
+// lanes runs jobs. Jobs for the same session run one after another in the order
+// in which they were submitted; jobs for different sessions run side by side.
+// It is safe for concurrent use. Close it to end its idle goroutines.
+type lanes struct {
+	maxJobs, maxLane int
+
+	mu       sync.Mutex
+	lanes    map[eventstore.Key]*lane
+	spare    []*lane
+	jobs     int
+	draining bool
+	// empty is closed when the last job ends after drain was called.
+	empty chan struct{}
+
+	idle    chan struct{} // tokens of the goroutines that may wait for work
+	handoff chan *job
+	stop    chan struct{}
+	closing sync.Once
+}
+
+// lane is the queue of one session; the first job of it runs, unless it is the
+// first in one of its lanes only.
+type lane struct {
+	queue []*job
+	// head is the place of the first job in queue; what is before it has run.
+	head int
+}
+
+func (q *lane) len() int { return len(q.queue) - q.head }
+
+func (q *lane) push(j *job) { q.queue = append(q.queue, j) }
+
+// pop takes the first job out and returns the one behind it, or nil.
+func (q *lane) pop() *job {
+	q.queue[q.head] = nil
+	q.head++
+	if q.len() == 0 {
+		q.queue, q.head = q.queue[:0], 0
+		return nil
+	}
+	if 2*q.head > cap(q.queue) {
+		n := copy(q.queue, q.queue[q.head:])
+		clear(q.queue[n:])
+		q.queue, q.head = q.queue[:n], 0
+	}
+	return q.queue[q.head]
+}
+
+// job is a piece of work that is in one lane or in two.
+type job struct {
+	run   func()
+	keys  [2]eventstore.Key
+	lanes int
+	// behind is the number of its lanes in which another job is before it.
+	behind int
+}
+
+// newLanes makes lanes with bounds on jobs in all and per session.
+func newLanes(maxJobs, maxLane int) *lanes {
+	return &lanes{
+		maxJobs: maxJobs, maxLane: maxLane,
+		lanes: make(map[eventstore.Key]*lane),
+		empty: make(chan struct{}),
+		idle:  make(chan struct{}, maxIdleWorkers), handoff: make(chan *job), stop: make(chan struct{}),
+	}
+}
+
+// submit runs fn in the lane of key and returns at once. The error is a
+// rejection: busy over a bound, unavailable while draining; fn is not run then.
+func (l *lanes) submit(key eventstore.Key, fn func()) error {
+	return l.enqueue(&job{run: fn, keys: [2]eventstore.Key{key}, lanes: 1})
+}
+
+// submitPair runs fn when it is first in the lanes of both sessions. Both are
+// entered in one step, so that two pairs can't wait for each other.
+func (l *lanes) submitPair(a, b eventstore.Key, fn func()) error {
+	if a == b {
+		return l.submit(a, fn)
+	}
+	return l.enqueue(&job{run: fn, keys: [2]eventstore.Key{a, b}, lanes: 2})
+}
+
+func (l *lanes) enqueue(j *job) error {
+	l.mu.Lock()
+	if err := l.refuse(j); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	l.jobs++
+	for _, key := range j.keys[:j.lanes] {
+		q := l.lane(key)
+		if q.len() > 0 {
+			j.behind++
+		}
+		q.push(j)
+	}
+	ready := j.behind == 0
+	l.mu.Unlock()
+	if ready {
+		l.start(j)
+	}
+	return nil
+}
+
+// refuse says why a job can't be taken; nil if it can.
+func (l *lanes) refuse(j *job) error {
+	if l.draining {
+		return domain.Reject(domain.CodeUnavailable, domain.StateNone, "this engine is stopping and takes no more commands; send it again")
+	}
+	if l.jobs >= l.maxJobs {
+		return domain.Reject(domain.CodeBusy, domain.StateNone, "%d commands are waiting in this engine, the most it takes; send it again a little later", l.jobs)
+	}
+	for _, key := range j.keys[:j.lanes] {
+		if q := l.lanes[key]; q != nil && q.len() >= l.maxLane {
+			return domain.Reject(domain.CodeBusy, domain.StateNone, "%d commands for session %q are waiting, the most there may be; send it again a little later", q.len(), key.Session)
+		}
+	}
+	return nil
+}
+
+// lane returns the lane of a session, made on demand.
+func (l *lanes) lane(key eventstore.Key) *lane {
+	if q := l.lanes[key]; q != nil {
+		return q
+	}
+	q := &lane{}
+	if n := len(l.spare); n > 0 {
+		q, l.spare = l.spare[n-1], l.spare[:n-1]
+	}
+	l.lanes[key] = q
+	return q
+}
+
+// start hands a job to a waiting goroutine, or to a new one.
+func (l *lanes) start(j *job) {
+	select {
+	case l.handoff <- j:
+	default:
+		go l.work(j)
+	}
+}
+
+// work runs jobs until there is none and enough other goroutines wait for one.
+func (l *lanes) work(j *job) {
+	for j != nil {
+		j.run()
+		next := l.finish(j)
+		if next == nil {
+			next = l.await()
+		}
+		j = next
+	}
+}
+
+// await waits for a job; nil ends the goroutine.
+func (l *lanes) await() *job {
+	select {
+	case l.idle <- struct{}{}:
+	default:
+		return nil
+	}
+	defer func() { <-l.idle }()
+	select {
+	case j := <-l.handoff:
+		return j
+	case <-l.stop:
+		return nil
+	}
+}
+
+// finish takes a job out of its lanes and returns one that may run now, for
+// this goroutine; a second one is started.
+func (l *lanes) finish(j *job) *job {
+	var next [2]*job
+	l.mu.Lock()
+	for i, key := range j.keys[:j.lanes] {
+		next[i] = l.leave(key)
+	}
+	l.jobs--
+	if l.draining && l.jobs == 0 {
+		close(l.empty)
+	}
+	l.mu.Unlock()
+	if next[0] == nil {
+		return next[1]
+	}
+	if next[1] != nil {
+		l.start(next[1])
+	}
+	return next[0]
+}
+
+// leave takes the first job out of a lane and returns the next if nothing else
+// keeps it back. A lane that is empty is put aside.
+func (l *lanes) leave(key eventstore.Key) *job {
+	q := l.lanes[key]
+	head := q.pop()
+	if head == nil {
+		delete(l.lanes, key)
+		if len(l.spare) < maxIdleWorkers {
+			l.spare = append(l.spare, q)
+		}
+		return nil
+	}
+	head.behind--
+	if head.behind > 0 {
+		return nil
+	}
+	return head
+}
+
+// inFlight returns the number of jobs that were taken and have not ended.
+func (l *lanes) inFlight() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.jobs
+}
+
+// drain takes no more jobs and waits until all that were taken have ended, or
+// for ctx. Call it once.
+func (l *lanes) drain(ctx context.Context) error {
+	l.mu.Lock()
+	l.draining = true
+	if l.jobs == 0 {
+		close(l.empty)
+	}
+	l.mu.Unlock()
+	select {
+	case <-l.empty:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%d commands were not answered in time: %w", l.inFlight(), context.Cause(ctx))
+	}
+}
+
+// close ends the idle goroutines. Jobs that run end by themselves.
+func (l *lanes) close() { l.closing.Do(func() { close(l.stop) }) }
