@@ -152,8 +152,8 @@ func (p *player) play(script string) string {
 		case strings.HasPrefix(line, "% "):
 			p.work(strings.Fields(line)[1:])
 			out.WriteString(line + "\n")
-		case line == "" || strings.HasPrefix(line, "#"):
-			out.WriteString(line + "\n")
+		case strings.HasPrefix(line, "#"):
+			out.WriteString(line + "\n\n")
 		}
 	}
 	return out.String()
