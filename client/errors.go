@@ -59,12 +59,10 @@ func (e *Error) Is(target error) bool {
 
 // CodeOf returns the code of a rejection, or "" if err is none.
 func CodeOf(err error) domain.Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
-	var r *domain.Rejection
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*domain.Rejection](err); ok {
 		return r.Code
 	}
 	return ""

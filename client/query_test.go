@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"reprise/client"
@@ -47,15 +48,15 @@ func TestSessionsFollowsPages(t *testing.T) {
 		ok(contract.ListReply{Sessions: []contract.Row{{ID: "a"}, {ID: "b"}}, Next: "p2"}),
 		ok(contract.ListReply{Sessions: []contract.Row{{ID: "c"}}}))
 	c := patient(t, nc)
-	ids := ""
+	var ids strings.Builder
 	for row, err := range c.Sessions(t.Context(), contract.ListRequest{Limit: 2}) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids += row.ID
+		ids.WriteString(row.ID)
 	}
-	if ids != "abc" {
-		t.Errorf("ids %s", ids)
+	if ids.String() != "abc" {
+		t.Errorf("ids %s", ids.String())
 	}
 	if second := decode[contract.ListRequest](t, engine.seen()[1].Data); second.Page != "p2" || second.Limit != 2 {
 		t.Errorf("second request %+v", second)

@@ -50,12 +50,16 @@ func readAck(msg *nats.Msg, r request) (Queued, error) {
 		} `json:"error"`
 	}
 	if err := json.Unmarshal(msg.Data, &ack); err != nil || (ack.Error == nil && ack.Stream == "") {
-		return Queued{}, &Error{Code: domain.CodeUnavailable, CommandID: r.commandID, cause: err,
-			Message: fmt.Sprintf("the answer on %s is not an acknowledgement of a stream", r.subject)}
+		return Queued{}, &Error{
+			Code: domain.CodeUnavailable, CommandID: r.commandID, cause: err,
+			Message: fmt.Sprintf("the answer on %s is not an acknowledgement of a stream", r.subject),
+		}
 	}
 	if ack.Error != nil {
-		return Queued{}, &Error{Code: domain.CodeUnavailable, CommandID: r.commandID,
-			Message: "the queue did not take the command: " + ack.Error.Description}
+		return Queued{}, &Error{
+			Code: domain.CodeUnavailable, CommandID: r.commandID,
+			Message: "the queue did not take the command: " + ack.Error.Description,
+		}
 	}
 	ack.CommandID = r.commandID
 	return ack.Queued, nil

@@ -29,8 +29,10 @@ func (c *Client) exchange(ctx context.Context, r request, reply any) error {
 		return err
 	}
 	if err := json.Unmarshal(msg.Data, reply); err != nil {
-		return &Error{Code: domain.CodeUnavailable, CommandID: r.commandID, cause: err,
-			Message: fmt.Sprintf("the answer on %s can't be read: %v", r.subject, err)}
+		return &Error{
+			Code: domain.CodeUnavailable, CommandID: r.commandID, cause: err,
+			Message: fmt.Sprintf("the answer on %s can't be read: %v", r.subject, err),
+		}
 	}
 	return nil
 }
@@ -117,8 +119,11 @@ func (c *Client) explain(r request, last error, unsure bool) error {
 		return e
 	}
 	if r.commandID != "" && unsure {
-		return &Error{Code: domain.CodeUnknownOutcome, CommandID: r.commandID, cause: last, Message: fmt.Sprintf(
-			"no answer on %s: it is not known whether the command was applied; send it again with the command id %s", r.subject, r.commandID)}
+		return &Error{
+			Code: domain.CodeUnknownOutcome, CommandID: r.commandID, cause: last,
+			Message: fmt.Sprintf("no answer on %s: it is not known whether the command was applied; send it again with the command id %s",
+				r.subject, r.commandID),
+		}
 	}
 	if _, ok := errors.AsType[*Error](last); ok {
 		return last

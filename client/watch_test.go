@@ -31,6 +31,7 @@ type history struct {
 }
 
 func newHistory(t *testing.T, nc *nats.Conn) *history {
+	t.Helper()
 	h := &history{t: t, nc: nc}
 	for subject, handle := range map[string]func(*nats.Msg){
 		"reprise.qry.ada.get":     h.get,

@@ -125,20 +125,25 @@ func (a *app) connectEmbedded(ctx context.Context, dir string) (*link, error) {
 	}
 	h, err := startHost(ctx, node, engine.Config{Prefix: a.flags.prefix})
 	if err != nil {
-		return nil, errors.Join(err, closeNode(node))
+		return nil, errors.Join(err, closeNode(node)) //nolint:contextcheck // a command that was interrupted closes it all the same
 	}
 	nc, err := node.Dial("reprise")
 	if err != nil {
-		return nil, errors.Join(err, h.stop(context.Background()), closeNode(node))
+		return nil, errors.Join(err, stopBoth(h, node)) //nolint:contextcheck // as above
 	}
-	return &link{nc: nc, where: dir, close: func() {
+	return &link{nc: nc, where: dir, close: func() { //nolint:contextcheck // as above
 		nc.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
-		defer cancel()
-		if err := errors.Join(h.stop(ctx), closeNode(node)); err != nil {
+		if err := stopBoth(h, node); err != nil {
 			_, _ = fmt.Fprintln(a.err, "reprise: the engine in this process did not stop cleanly: "+err.Error())
 		}
 	}}, nil
+}
+
+// stopBoth stops an engine and closes its node, also after an interrupt.
+func stopBoth(h *host, node *natsnode.Node) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	return errors.Join(h.stop(ctx), closeNode(node))
 }
 
 func closeNode(node *natsnode.Node) error {

@@ -204,16 +204,16 @@ func (o *optionalInt) Set(text string) error {
 	return nil
 }
 
-// pairs reads key=value arguments.
+// pairs reads key=value arguments; nil if there are none.
 func pairs(cmd *cobra.Command, args []string) (map[string]string, error) {
-	if len(args) == 0 {
-		return nil, nil
-	}
-	m := make(map[string]string, len(args))
+	var m map[string]string
 	for _, arg := range args {
 		key, value, ok := strings.Cut(arg, "=")
 		if !ok || key == "" {
 			return nil, usage(cmd, "%q is not KEY=VALUE", arg)
+		}
+		if m == nil {
+			m = make(map[string]string, len(args))
 		}
 		m[key] = value
 	}

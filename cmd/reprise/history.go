@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,7 +84,7 @@ func (a *app) historyTable(w io.Writer, commits []contract.CommitEntry, data boo
 // historyRows adds a row for each event; what they share stands in the first.
 func (a *app) historyRows(table *term.Table, entry contract.CommitEntry, data bool) {
 	head := []string{
-		fmt.Sprint(entry.Version), entry.Time.UTC().Format("2006-01-02 15:04:05.000"),
+		strconv.FormatUint(entry.Version, 10), entry.Time.UTC().Format("2006-01-02 15:04:05.000"),
 		term.State(a.palette, entry.State), string(entry.Cause), clean(entry.Actor),
 	}
 	for i, e := range entry.Events {

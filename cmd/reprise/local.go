@@ -42,7 +42,7 @@ func startHost(ctx context.Context, node *natsnode.Node, cfg engine.Config) (*ho
 		cancel()
 		return nil, fmt.Errorf("the engine did not start: %w", orStopped(h.err))
 	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), h.stop(context.Background()))
+		return nil, errors.Join(ctx.Err(), h.stop(context.WithoutCancel(ctx)))
 	}
 }
 

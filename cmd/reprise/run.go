@@ -66,7 +66,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
-	root := a.root()
+	root := a.root() //nolint:contextcheck // each command takes its context from cobra
 	root.SetArgs(args)
 	root.SetIn(a.in)
 	root.SetOut(a.out)

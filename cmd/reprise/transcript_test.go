@@ -176,14 +176,14 @@ func (p *player) command(args []string, input string) string {
 	var stdout, stderr bytes.Buffer
 	a := p.app(&stdout, &stderr, input)
 	code := a.run(p.t.Context(), args)
-	text := stdout.String()
+	out := &stdout
 	for line := range strings.Lines(stderr.String()) {
-		text += "! " + line
+		out.WriteString("! " + line)
 	}
 	if code != exitOK {
-		text += fmt.Sprintf("[exit %d]\n", code)
+		fmt.Fprintf(out, "[exit %d]\n", code)
 	}
-	text = strings.ReplaceAll(text, p.url, "<url>")
+	text := strings.ReplaceAll(out.String(), p.url, "<url>")
 	return uuids.ReplaceAllString(text, "<id>") + "\n"
 }
 

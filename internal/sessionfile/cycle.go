@@ -59,7 +59,7 @@ func (d *decoder) cycle(kind string, waits map[string][]string, paths map[string
 	for _, id := range ids {
 		if round := walk(id, waits, done, nil); round != nil {
 			path := paths[round[0]] + ".waitsFor"
-			d.report(d.nearest(path), path, "%s %q waits for itself: %s", kind, round[0], strings.Join(round, " waits for "))
+			d.reportf(d.nearest(path), path, "%s %q waits for itself: %s", kind, round[0], strings.Join(round, " waits for "))
 			return
 		}
 	}

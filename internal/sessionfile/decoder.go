@@ -32,7 +32,7 @@ type decoder struct {
 // reader reads the value of one field.
 type reader func(node ast.Node, path string)
 
-func (d *decoder) report(node ast.Node, field, format string, args ...any) {
+func (d *decoder) reportf(node ast.Node, field, format string, args ...any) {
 	if len(d.problems) >= maxProblems {
 		return
 	}
@@ -60,7 +60,7 @@ func (d *decoder) enter(node ast.Node, path string) bool {
 	if d.depth++; d.depth <= maxDepth {
 		return true
 	}
-	d.report(node, path, "values are nested more than %d deep", maxDepth)
+	d.reportf(node, path, "values are nested more than %d deep", maxDepth)
 	return false
 }
 
@@ -72,7 +72,7 @@ func (d *decoder) resolve(node ast.Node, path string) ast.Node {
 	for {
 		if d.nodes++; d.nodes > maxNodes {
 			if d.nodes == maxNodes+1 {
-				d.report(node, path, "the file unfolds to more than %d values", maxNodes)
+				d.reportf(node, path, "the file unfolds to more than %d values", maxNodes)
 			}
 			return nil
 		}
@@ -85,7 +85,7 @@ func (d *decoder) resolve(node ast.Node, path string) ast.Node {
 			name := n.Value.GetToken().Value
 			target, ok := d.anchors[name]
 			if !ok {
-				d.report(n, path, "there is no anchor &%s", name)
+				d.reportf(n, path, "there is no anchor &%s", name)
 				return nil
 			}
 			node = target
@@ -104,7 +104,7 @@ func (d *decoder) object(node ast.Node, path string, fields map[string]reader) {
 		read, known := fields[entry.key]
 		full := join(path, entry.key)
 		if !known {
-			d.report(entry.at, full, "unknown field%s", suggest(entry.key, fields))
+			d.reportf(entry.at, full, "unknown field%s", suggest(entry.key, fields))
 			continue
 		}
 		d.places[full] = entry.at
@@ -131,7 +131,7 @@ func (d *decoder) entries(node ast.Node, path string) []entry {
 	}
 	m, ok := value.(ast.MapNode)
 	if !ok {
-		d.report(node, path, "wants fields (name: value), not %s", kind(value))
+		d.reportf(node, path, "wants fields (name: value), not %s", kind(value))
 		return nil
 	}
 	var merged, own []entry
@@ -154,7 +154,7 @@ func (d *decoder) list(node ast.Node, path string, read reader) {
 	}
 	items, ok := value.(*ast.SequenceNode)
 	if !ok {
-		d.report(node, path, "wants a list, not %s", kind(value))
+		d.reportf(node, path, "wants a list, not %s", kind(value))
 		return
 	}
 	for i, item := range items.Values {
@@ -176,12 +176,12 @@ func (d *decoder) text(into *string, loose bool) reader {
 			*into = n.Value.Value
 		case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 			if !loose {
-				d.report(node, path, "wants text, not %s; put it in quotes", kind(n))
+				d.reportf(node, path, "wants text, not %s; put it in quotes", kind(n))
 				return
 			}
 			*into = n.GetToken().Value
 		default:
-			d.report(node, path, "wants text, not %s", kind(n))
+			d.reportf(node, path, "wants text, not %s", kind(n))
 		}
 	}
 }
@@ -193,7 +193,7 @@ func (d *decoder) boolean(into *bool) reader {
 		case *ast.BoolNode:
 			*into = n.Value
 		default:
-			d.report(node, path, "wants true or false, not %s", kind(n))
+			d.reportf(node, path, "wants true or false, not %s", kind(n))
 		}
 	}
 }
@@ -210,7 +210,7 @@ func (d *decoder) integer(into *int) reader {
 				return
 			}
 		}
-		d.report(node, path, "wants a whole number, not %s", kind(n))
+		d.reportf(node, path, "wants a whole number, not %s", kind(n))
 	}
 }
 
@@ -222,7 +222,7 @@ func (d *decoder) number(into *float64) reader {
 		}
 		v, err := strconv.ParseFloat(n.GetToken().Value, 64)
 		if err != nil || isQuoted(n) {
-			d.report(node, path, "wants a number, not %s", kind(n))
+			d.reportf(node, path, "wants a number, not %s", kind(n))
 			return
 		}
 		*into = v
@@ -239,7 +239,7 @@ func (d *decoder) duration(into *domain.Duration) reader {
 		}
 		parsed, err := domain.ParseDuration(text)
 		if err != nil {
-			d.report(node, path, "%v", err)
+			d.reportf(node, path, "%v", err)
 			return
 		}
 		*into = parsed

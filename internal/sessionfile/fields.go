@@ -111,7 +111,7 @@ func (d *decoder) payload(into *json.RawMessage) reader {
 		}
 		raw, err := domain.Marshal(value)
 		if err != nil {
-			d.report(node, path, "can't be written as JSON: %v", err)
+			d.reportf(node, path, "can't be written as JSON: %v", err)
 			return
 		}
 		*into = raw
@@ -148,7 +148,7 @@ func (d *decoder) any(node ast.Node, path string) any {
 	case *ast.FloatNode:
 		return float(n)
 	default:
-		d.report(node, path, "%s has no place in JSON", kind(n))
+		d.reportf(node, path, "%s has no place in JSON", kind(n))
 		return nil
 	}
 }

@@ -116,7 +116,7 @@ func (d *decoder) reject(err error) {
 	if field != "" && len(message) > len(field)+2 && message[:len(field)+2] == field+": " {
 		message = message[len(field)+2:]
 	}
-	d.report(d.nearest(field), field, "%s", message)
+	d.reportf(d.nearest(field), field, "%s", message)
 }
 
 // document parses one YAML or JSON document. The parser is not ours, so a

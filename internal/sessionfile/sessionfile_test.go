@@ -178,7 +178,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 func TestUnfoldingIsBounded(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("chains: []\nmetadata: {}\nid: x\n")
-	b.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
+	b.WriteString("a0: &a0 [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\n")
 	for i := 1; i < 9; i++ {
 		n := string(rune('0' + i))
 		p := string(rune('0' + i - 1))
