@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"reprise/contract"
 )
 
 // smallDisk mounts a file system of 48 MiB, or skips the test where that isn't
@@ -72,6 +74,10 @@ func TestServeSurvivesAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	poll(t, "a message to be stored again", func() bool { return publishOnce(t, js) == nil })
+	poll(t, "a session to be created again", func() bool {
+		answer, err := nc.Request("reprise.cmd.ann.after.create", []byte(`{"keepOpen":true}`), time.Second)
+		return err == nil && answer.Header.Get(contract.HeaderErrorCode) == ""
+	})
 	if n := strings.Count(s.out.String(), "reprise is ready"); n != 1 {
 		t.Errorf("it said %d times that it is ready", n)
 	}
