@@ -22,6 +22,9 @@ const (
 	serviceName = "reprise"
 	// serviceGroup is the queue group in which engines share the requests.
 	serviceGroup = "q"
+	// strayGroup is that of the subscriptions that overlap the endpoints'; in the
+	// same group the server would choose one of the two.
+	strayGroup = "strays"
 	// maxQueries is the number of queries that are answered side by side.
 	maxQueries = 256
 	// queryTimeout bounds one query.
@@ -108,7 +111,7 @@ func (s *service) subscribe() error {
 		errs = append(errs, s.add("qry-"+name, prefix+".qry.*."+name, s.query(query)))
 	}
 	for _, kind := range []string{forCommand, forOperator, forWorker, forQuery} {
-		sub, err := s.Requests.QueueSubscribe(prefix+"."+kind+".>", serviceGroup, s.stray)
+		sub, err := s.Requests.QueueSubscribe(prefix+"."+kind+".>", strayGroup, s.stray)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("subject %s.%s.>: %w", prefix, kind, err))
 			continue
