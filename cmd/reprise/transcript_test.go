@@ -168,8 +168,12 @@ func split(line string) []string {
 	return words
 }
 
-// uuids are made anew in each run; scripts show them as <id>.
-var uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)
+// What differs from run to run is shown by name.
+var (
+	uuids  = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	hashes = regexp.MustCompile(`(hash|prev)(": "|":"|: )[0-9a-f]{64}`)
+	places = regexp.MustCompile(`(incarnation"?: "?)[0-9A-Za-z]+`)
+)
 
 // command runs one command line in this process.
 func (p *player) command(args []string, input string) string {
@@ -184,6 +188,8 @@ func (p *player) command(args []string, input string) string {
 		fmt.Fprintf(out, "[exit %d]\n", code)
 	}
 	text := strings.ReplaceAll(out.String(), p.url, "<url>")
+	text = hashes.ReplaceAllString(text, "$1$2<hash>")
+	text = places.ReplaceAllString(text, "$1<incarnation>")
 	return uuids.ReplaceAllString(text, "<id>") + "\n"
 }
 
