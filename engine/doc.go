@@ -1,0 +1,16 @@
+// Package engine answers commands and queries on NATS and keeps everything that
+// is derived from the events up to date.
+//
+// Any number of engines may serve one event stream. Each answers requests and
+// follows the stream once; one of them, the holder of a lease, also writes the
+// views and applies queued commands.
+//
+//	engine.go     Config, New, Run: what is wired to what, start and stop
+//	holder.go     the lease that makes one engine the holder
+//	service.go    the subjects: one endpoint a verb, one a query
+//	requests.go   what a request says: user, session, verb, headers, body
+//	lanes.go      one session's commands one after another
+//	commander.go  decide, append, answer once
+//	queue.go      fire-and-forget commands and dead letters
+//	queries.go    get, list, count, history, at
+package engine

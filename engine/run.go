@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reprise/contract"
+	"reprise/eventstore"
+	esjs "reprise/eventstore/jetstream"
+	"reprise/projections"
+)
+
+// drainPatience bounds how long a stopping engine answers what it has accepted.
+const drainPatience = 20 * time.Second
+
+// conns are the connections of an engine. They are separate so that no kind of
+// work waits behind another.
+type conns struct {
+	requests, replies, read, write, views *nats.Conn
+}
+
+// dial opens all connections or none.
+func (e *Engine) dial() (*conns, error) {
+	c := &conns{}
+	for name, to := range map[string]**nats.Conn{
+		"requests": &c.requests, "replies": &c.replies, "read": &c.read, "write": &c.write, "views": &c.views,
+	} {
+		options := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait)}
+		if name == "write" {
+			options = append(options, esjs.WriteOptions()...)
+		}
+		nc, err := e.cfg.Dial("reprise-"+name+"-"+e.cfg.ID, options...)
+		if err != nil {
+			c.close()
+			return nil, fmt.Errorf("engine: connect for %s: %w", name, err)
+		}
+		*to = nc
+	}
+	return c, nil
+}
+
+// reconnectWait is the pause between tries to reach a server again.
+const reconnectWait = 250 * time.Millisecond
+
+func (c *conns) close() {
+	for _, nc := range []*nats.Conn{c.requests, c.replies, c.read, c.write, c.views} {
+		if nc != nil {
+			nc.Close()
+		}
+	}
+}
+
+// parts is what an engine consists of while it runs.
+type parts struct {
+	conns    *conns
+	driver   *esjs.Driver
+	store    *eventstore.Store
+	views    *projections.Views
+	index    *projections.Index
+	runner   *projections.Runner
+	executor *executor
+	holder   *holder
+	queue    queueConfig
+	service  *service
+}
+
+// Run serves until ctx ends, which gives nil after everything accepted was
+// answered, or until the store or the server fails for good. It may be called
+// once.
+func (e *Engine) Run(ctx context.Context) error {
+	err := errors.New("engine: Run may be called once")
+	e.once.Do(func() { err = e.run(ctx) })
+	return err
+}
+
+func (e *Engine) run(ctx context.Context) error {
+	c, err := e.dial()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	p, err := e.assemble(ctx, c)
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	return errors.Join(p.serve(ctx, e), p.driver.Close())
+}
+
+// assemble makes the streams and buckets, or checks them, and the parts that
+// work on them. It starts nothing.
+func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
+	p := &parts{conns: c}
+	js, err := jetstream.New(c.read)
+	if err != nil {
+		return nil, err
+	}
+	viewStore, err := e.openStore(ctx, p, js)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.project(p, viewStore); err != nil {
+		return nil, err
+	}
+	commander := newCommander(commanderConfig{Store: p.store, Clock: e.cfg.Clock, Logger: e.cfg.Logger})
+	p.executor = &executor{lanes: newLanes(maxInFlight, maxPerSession), commander: commander}
+	streams, err := ensureQueueStreams(ctx, js, e.names, e.cfg.storage(), e.cfg.Replicas, e.cfg.Clock())
+	if err != nil {
+		return nil, err
+	}
+	p.queue = queueConfig{JetStream: js, Streams: streams, Names: e.names, Executor: p.executor, Logger: e.cfg.Logger}
+	kv, err := ensureControl(ctx, js, e.names.ControlBucket(), e.cfg.Replicas)
+	if err != nil {
+		return nil, err
+	}
+	p.holder = &holder{kv: kv, id: e.cfg.ID, clock: e.cfg.Clock, log: e.cfg.Logger}
+	return p, nil
+}
+
+// openStore opens the event stream and the bucket of views beside it.
+func (e *Engine) openStore(ctx context.Context, p *parts, js jetstream.JetStream) (projections.ViewStore, error) {
+	err := esjs.EnsureStream(ctx, js, esjs.StreamConfig{Names: e.names, Memory: e.cfg.Memory, Replicas: e.cfg.Replicas})
+	if err != nil {
+		return nil, err
+	}
+	p.driver, err = esjs.Open(ctx, esjs.Config{Names: e.names, Read: p.conns.read, Write: p.conns.write})
+	if err != nil {
+		return nil, err
+	}
+	views, err := projections.OpenKV(ctx, p.conns.read, p.conns.views, projections.KVConfig{
+		Bucket: e.names.SessionsBucket(), Replicas: e.cfg.Replicas, Memory: e.cfg.Memory,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.store, err = eventstore.Open(ctx, eventstore.Config{
+		Driver: p.driver, Snapshots: projections.SnapshotsOf(views),
+		CacheBytes: e.cfg.CacheBytes, MaxMessage: int(p.conns.write.MaxPayload()), Logger: e.cfg.Logger,
+	})
+	return views, err
+}
+
+// project makes what follows the events.
+func (e *Engine) project(p *parts, store projections.ViewStore) error {
+	report := func(err error) { e.cfg.Logger.Warn("projections", "error", err) }
+	var err error
+	p.index, err = projections.NewIndex(projections.IndexConfig{
+		Source: p.store, Views: store, Declared: e.cfg.MetadataKeys, Report: report,
+	})
+	if err != nil {
+		return err
+	}
+	p.views, err = projections.NewViews(projections.ViewsConfig{
+		Source: p.store, Store: store, Declared: e.cfg.MetadataKeys, Report: report, Healed: p.index.Replace,
+	})
+	if err != nil {
+		return err
+	}
+	p.runner, err = projections.NewRunner(projections.RunnerConfig{
+		Source: p.store, Projections: []projections.Projection{p.index, p.views}, Report: report,
+	})
+	return err
+}
+
+// serve starts the parts in the order in which they need each other, and stops
+// them in the other one.
+func (p *parts) serve(ctx context.Context, e *Engine) error {
+	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop(nil)
+	failed := make(chan error, 1)
+	wg.Go(func() {
+		if err := p.runner.Run(background); err != nil {
+			failed <- err
+		}
+	})
+	wg.Go(func() { p.executor.commander.sweep.run(background) })
+	var err error
+	if p.service, err = startService(e.serviceConfig(p)); err != nil {
+		return err
+	}
+	holding, release := context.WithCancel(background)
+	var held sync.WaitGroup
+	held.Go(func() { p.holder.run(holding, p.hold) })
+	close(e.ready)
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	err = errors.Join(err, p.drain())
+	release()
+	held.Wait()
+	p.executor.lanes.close()
+	return err
+}
+
+// drain takes no more requests and answers those that were taken.
+func (p *parts) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
+	defer cancel()
+	return errors.Join(p.service.stop(ctx), p.executor.lanes.drain(ctx), p.conns.replies.FlushWithContext(ctx))
+}
+
+// hold is the work of the holder: it writes the views and applies the queue.
+func (p *parts) hold(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 2)
+	go func() { ended <- p.views.Run(ctx) }()
+	go func() { ended <- newQueue(p.queue).run(ctx) }()
+	first := <-ended
+	stop()
+	return errors.Join(first, <-ended)
+}
+
+func (e *Engine) serviceConfig(p *parts) serviceConfig {
+	q := &queries{store: p.store, index: p.index, wait: p.runner.WaitFor, position: p.runner.Position}
+	return serviceConfig{
+		Names: e.names, Version: Version, Requests: p.conns.requests, Replies: p.conns.replies,
+		Executor: p.executor, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
+		Queries: map[string]queryFunc{
+			contract.QueryGet:     asked(q, q.get),
+			contract.QueryList:    asked(q, q.list),
+			contract.QueryCount:   asked(q, q.count),
+			contract.QueryHistory: asked(q, q.history),
+			contract.QueryAt:      asked(q, q.at),
+		},
+	}
+}
