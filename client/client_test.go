@@ -246,6 +246,21 @@ func TestSentAgainWithTheSameID(t *testing.T) {
 	}
 }
 
+// TestWarmingIsWaitedFor: more often than Attempts, but not for ever.
+func TestWarmingIsWaitedFor(t *testing.T) {
+	nc := connect(t)
+	warming := reject(contract.Error{Code: domain.CodeWarming, Message: "warming", RetryAfter: domain.Duration(time.Hour)})
+	serve(t, nc, warming, warming, warming, warming, warming, ok(contract.CountReply{Total: 1}))
+	if reply, err := patient(t, nc).Count(t.Context(), contract.Filter{}); err != nil || reply.Total != 1 {
+		t.Errorf("reply %v, error %v", reply, err)
+	}
+	other := connect(t)
+	serve(t, other, reject(contract.Error{Code: domain.CodeWarming, Message: "warming", RetryAfter: domain.Duration(time.Millisecond)}))
+	if _, err := patient(t, other).Count(t.Context(), contract.Filter{}); client.CodeOf(err) != domain.CodeWarming {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestOutcomeUnknown(t *testing.T) {
 	nc := connect(t)
 	serve(t, nc, silence)

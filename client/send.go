@@ -38,25 +38,30 @@ func (c *Client) exchange(ctx context.Context, r request, reply any) error {
 }
 
 // persist repeats attempts while that may help. Once an attempt got no answer
-// the outcome of a command is unknown until a later attempt is answered.
+// the outcome of a command is unknown until a later attempt is answered. An
+// engine that is warming up gets better by itself: its answers don't count as
+// attempts for as long as Config.Timeout.
 func (c *Client) persist(ctx context.Context, r request) (*nats.Msg, error) {
-	var last error
+	warm := time.Now().Add(c.cfg.Timeout)
 	unsure := false
-	for attempt := range c.cfg.Attempts {
-		if attempt > 0 && !pause(ctx, c.backoff(attempt, last)) {
-			break
-		}
+	for failed, warming := 0, 0; ; {
 		msg, err := c.attempt(ctx, r)
 		if err == nil {
 			return msg, nil
 		}
-		last = err
 		unsure = unsure || unanswered(err)
-		if !repeatable(err) || ctx.Err() != nil {
-			break
+		var wait time.Duration
+		if CodeOf(err) == domain.CodeWarming && time.Now().Before(warm) {
+			warming++
+			wait = c.doubled(warming)
+		} else {
+			failed++
+			wait = c.backoff(failed, err)
+		}
+		if failed == c.cfg.Attempts || !repeatable(err) || ctx.Err() != nil || !pause(ctx, wait) {
+			return nil, c.explain(r, err, unsure)
 		}
 	}
-	return nil, c.explain(r, last, unsure)
 }
 
 // attempt sends once. The error is a *Error for a rejection, else nats.go's.
@@ -103,14 +108,17 @@ func repeatable(err error) bool {
 	}
 }
 
-// backoff doubles with every attempt; the engine's own hint goes first. Both
-// are bounded.
+// backoff doubles with every attempt; the engine's own hint goes first.
 func (c *Client) backoff(attempt int, last error) time.Duration {
-	wait := c.cfg.Backoff << min(attempt-1, 16)
 	if e, ok := errors.AsType[*Error](last); ok && e.RetryAfter > 0 {
-		wait = e.RetryAfter
+		return min(e.RetryAfter, maxBackoff)
 	}
-	return min(wait, maxBackoff)
+	return c.doubled(attempt)
+}
+
+// doubled is the pause after the nth attempt, bounded.
+func (c *Client) doubled(n int) time.Duration {
+	return min(c.cfg.Backoff<<min(n-1, 16), maxBackoff)
 }
 
 // explain turns the last failure of a request into the error for the caller.

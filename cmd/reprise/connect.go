@@ -21,6 +21,9 @@ const (
 	lockPause    = 50 * time.Millisecond
 )
 
+// firstBackoff is short: a person waits.
+const firstBackoff = 30 * time.Millisecond
+
 // link is a way to an engine for the time of one command.
 type link struct {
 	nc *nats.Conn
@@ -42,7 +45,7 @@ func (a *app) withClient(ctx context.Context, operator string, f func(*client.Cl
 	}
 	defer l.close()
 	c, err := client.New(l.nc, client.Config{
-		Names: names, User: a.owner(), Operator: operator, Timeout: time.Duration(a.flags.wait),
+		Names: names, User: a.owner(), Operator: operator, Timeout: time.Duration(a.flags.wait), Backoff: firstBackoff,
 	})
 	if err != nil {
 		return &usageError{err.Error()}
