@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -170,9 +171,9 @@ func decodeError(err error) *Rejection {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return Invalid("", "the body is not JSON: it ends in the middle")
 	case errors.As(err, &wrong) && wrong.Type == durationType:
-		return Invalid(wrong.Field, "%s", wrong.Value)
+		return Invalid(jsonPath(wrong.Field), "%s", wrong.Value)
 	case errors.As(err, &wrong):
-		return Invalid(wrong.Field, "a JSON %s can't stand here", wrong.Value)
+		return Invalid(jsonPath(wrong.Field), "a JSON %s can't stand here", wrong.Value)
 	}
 	text := strings.TrimPrefix(err.Error(), "json: ")
 	if field, ok := strings.CutPrefix(text, "unknown field "); ok {
@@ -182,4 +183,13 @@ func decodeError(err error) *Rejection {
 		return &Rejection{Code: CodeInvalid, Field: field, Message: fmt.Sprintf("there is no field %.80q here", field)}
 	}
 	return Invalid("", "%s", text)
+}
+
+// jsonPath drops the names of embedded Go structs from the decoder's path; JSON
+// names begin with a small letter.
+func jsonPath(field string) string {
+	names := strings.Split(field, ".")
+	return strings.Join(slices.DeleteFunc(names, func(name string) bool {
+		return name != "" && name[0] >= 'A' && name[0] <= 'Z'
+	}), ".")
 }

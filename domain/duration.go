@@ -42,7 +42,7 @@ func ParseDuration(text string) (Duration, error) {
 // String writes the duration in the largest unit that holds it exactly, rounded
 // up to a millisecond.
 func (d Duration) String() string {
-	t := d.whole().Std()
+	t := d.whole().Std().Truncate(time.Millisecond)
 	if t == 0 {
 		return "0s"
 	}
