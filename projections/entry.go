@@ -15,6 +15,13 @@ import (
 // maxEntryError bounds the error sentence of an Entry in bytes.
 const maxEntryError = 256
 
+// The states and statuses in their order; nothing changes them.
+var (
+	states        = domain.States()
+	chainStatuses = domain.ChainStatuses()
+	stepStatuses  = domain.StepStatuses()
+)
+
 // Entry is what lists and timers need to know of a session. It is the value of
 // the header Reprise-Index of a view, and a row of the index.
 type Entry struct {
@@ -64,14 +71,14 @@ func NewEntry(a eventstore.Aggregate, declared []string) Entry {
 	}
 	var chains, steps bits
 	for _, c := range s.Chains {
-		chains.set(slices.Index(domain.ChainStatuses(), c.Status))
+		chains.set(slices.Index(chainStatuses, c.Status))
 		for _, st := range c.Steps {
-			steps.set(slices.Index(domain.StepStatuses(), st.Status))
+			steps.set(slices.Index(stepStatuses, st.Status))
 			e.countStep(st)
 		}
 	}
-	e.ChainStates = members(chains, domain.ChainStatuses())
-	e.StepStates = members(steps, domain.StepStatuses())
+	e.ChainStates = members(chains, chainStatuses)
+	e.StepStates = members(steps, stepStatuses)
 	return e
 }
 

@@ -120,6 +120,9 @@ func (x *Index) fromViews(ctx context.Context, c Checkpoint, info eventstore.Inf
 	if err == nil {
 		err = x.loadOdd(ctx, odd)
 	}
+	if err == nil {
+		err = x.stillCovered(ctx, c)
+	}
 	if err != nil && ctx.Err() == nil {
 		x.cfg.Report(fmt.Errorf("the index is built from the events, since the views can't be read: %w", err))
 		x.mu.Lock()
@@ -128,6 +131,15 @@ func (x *Index) fromViews(ctx context.Context, c Checkpoint, info eventstore.Inf
 		return 0, nil
 	}
 	return c.Seq, err
+}
+
+// stillCovered returns an error if the views were removed while they were read.
+func (x *Index) stillCovered(ctx context.Context, before Checkpoint) error {
+	now, err := x.cfg.Views.Checkpoint(ctx)
+	if err == nil && (now.Incarnation != before.Incarnation || now.Seq < before.Seq) {
+		err = errors.New("they are being written anew")
+	}
+	return err
 }
 
 // loadOdd takes the sessions whose headers can't be used from the events.
@@ -176,7 +188,7 @@ func (x *Index) Replace(a eventstore.Aggregate) { x.take(a) }
 
 func (x *Index) take(a eventstore.Aggregate) {
 	if !a.Session.Exists() {
-		x.drop(a.Key)
+		x.drop(a.Key, a.Seq)
 		return
 	}
 	x.put(a.Key, newRow(NewEntry(a, x.cfg.Declared)), true)
@@ -202,15 +214,18 @@ func (x *Index) put(key eventstore.Key, r *row, proven bool) {
 	x.count(r.user)[r.state]++
 }
 
-func (x *Index) drop(key eventstore.Key) {
+// drop removes the row of a session that was not there at seq.
+func (x *Index) drop(key eventstore.Key, seq uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if old, known := x.rows[key]; known {
-		x.unlink(old)
-		delete(x.rows, key)
-		if *x.count(key.User) == [stateCount]int{} {
-			delete(x.counts, key.User)
-		}
+	old, known := x.rows[key]
+	if !known || old.proven && old.seq > seq {
+		return
+	}
+	x.unlink(old)
+	delete(x.rows, key)
+	if *x.count(key.User) == [stateCount]int{} {
+		delete(x.counts, key.User)
 	}
 }
 

@@ -194,7 +194,7 @@ func TestListAgreesWithASearch(t *testing.T) {
 		e.CreatedAt = after(random.IntN(50))
 		k := key(e.User, e.ID)
 		if random.IntN(10) == 0 {
-			x.drop(k)
+			x.drop(k, uint64(seq))
 			delete(model, k.String())
 			continue
 		}

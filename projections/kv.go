@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -23,7 +24,10 @@ const (
 	opPurge         = "PURGE"
 	rollupSubject   = "sub"
 	// scanBuffer is how many messages a scan has in flight.
-	scanBuffer      = 4096
+	scanBuffer = 4096
+	// scanPatience is how long a scan waits for the next message before it asks
+	// whether there is one.
+	scanPatience    = time.Second
 	kvSubjectPrefix = "$KV."
 	kvStreamPrefix  = "KV_"
 )
@@ -170,27 +174,39 @@ func (k *KVViews) Scan(ctx context.Context, bodies bool, fn func(View) error) er
 		return fmt.Errorf("read the view bucket: %w", err)
 	}
 	defer messages.Stop()
-	return k.drain(ctx, messages, fn)
+	if err := k.drain(ctx, info.State.LastSeq, consumer, messages, fn); err != nil {
+		return fmt.Errorf("read the view bucket: %w", err)
+	}
+	return nil
 }
 
-// drain calls fn for every view until nothing is pending.
-func (k *KVViews) drain(ctx context.Context, messages jetstream.MessagesContext, fn func(View) error) error {
+// drain calls fn for every view up to a sequence and on until nothing is
+// pending. What the server says is pending counts only behind that sequence:
+// while views are overwritten it may say none too early. What was pending may be
+// purged too; so when nothing comes it asks again.
+func (k *KVViews) drain(ctx context.Context, end uint64, consumer jetstream.Consumer, messages jetstream.MessagesContext, fn func(View) error) error {
 	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return fmt.Errorf("read the view bucket: %w", err)
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		at, err := msg.Metadata()
+		msg, err := messages.Next(jetstream.NextMaxWait(scanPatience))
+		if errors.Is(err, nats.ErrTimeout) {
+			info, err := consumer.Info(ctx)
+			if err != nil || info.NumPending == 0 {
+				return err
+			}
+			continue
+		}
 		if err != nil {
-			return fmt.Errorf("read the view bucket: %w", err)
+			return err
 		}
 		if view, ok := k.view(msg); ok {
 			if err := fn(view); err != nil {
 				return err
 			}
 		}
-		if at.NumPending == 0 {
-			return nil
+		if at, err := msg.Metadata(); err != nil || at.Sequence.Stream >= end && at.NumPending == 0 {
+			return err
 		}
 	}
 }

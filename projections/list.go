@@ -75,7 +75,7 @@ func (x *Index) Count(user string, req contract.CountRequest) (contract.CountRep
 	}
 	reply := contract.CountReply{States: map[domain.State]int{}, Position: position}
 	for _, i := range q.states {
-		reply.States[domain.States()[i]] = counts[i]
+		reply.States[states[i]] = counts[i]
 		reply.Total += counts[i]
 	}
 	return reply, nil

@@ -147,18 +147,18 @@ func (x *Index) parse(user string, f contract.Filter, o order) (*query, error) {
 	q := &query{user: user, order: o, metadata: f.Metadata}
 	q.createdAfter, q.createdBefore = bounds(f.CreatedAfter, f.CreatedBefore)
 	q.updatedAfter, q.updatedBefore = bounds(f.UpdatedAfter, f.UpdatedBefore)
-	states, err := among("states", f.States, domain.States())
+	wanted, err := among("states", f.States, states)
 	if err == nil {
-		q.chainStates, err = among("chainStates", f.ChainState, domain.ChainStatuses())
+		q.chainStates, err = among("chainStates", f.ChainState, chainStatuses)
 	}
 	if err == nil {
-		q.stepStates, err = among("stepStates", f.StepState, domain.StepStatuses())
+		q.stepStates, err = among("stepStates", f.StepState, stepStatuses)
 	}
 	if err != nil {
 		return nil, err
 	}
 	for i := range uint8(stateCount) {
-		if states == 0 || states&(1<<i) != 0 {
+		if wanted == 0 || wanted&(1<<i) != 0 {
 			q.states = append(q.states, i)
 		}
 	}

@@ -39,8 +39,8 @@ func newRow(e Entry) *row {
 		message: e.Error, metadata: e.Metadata,
 		chains: int32(e.Chains), steps: int32(e.Steps), done: int32(e.StepsDone), inFlight: int32(e.InFlight),
 		priority:    int16(e.Priority),
-		chainStates: bitsOf(e.ChainStates, domain.ChainStatuses()),
-		stepStates:  bitsOf(e.StepStates, domain.StepStatuses()),
+		chainStates: bitsOf(e.ChainStates, chainStatuses),
+		stepStates:  bitsOf(e.StepStates, stepStatuses),
 		state:       stateIndex(e.State), held: e.Held,
 	}
 }
@@ -48,11 +48,11 @@ func newRow(e Entry) *row {
 // entry returns the row as it was; its metadata must not be changed.
 func (r *row) entry() Entry {
 	return Entry{
-		Schema: eventstore.SchemaVersion, ID: r.id, User: r.user, State: domain.States()[r.state],
+		Schema: eventstore.SchemaVersion, ID: r.id, User: r.user, State: states[r.state],
 		CreatedAt: moment(r.created), UpdatedAt: moment(r.updated), Version: r.version, Seq: r.seq,
 		Chains: int(r.chains), Steps: int(r.steps), StepsDone: int(r.done),
-		ChainStates: members(r.chainStates, domain.ChainStatuses()),
-		StepStates:  members(r.stepStates, domain.StepStatuses()),
+		ChainStates: members(r.chainStates, chainStatuses),
+		StepStates:  members(r.stepStates, stepStatuses),
 		InFlight:    int(r.inFlight), Priority: int(r.priority), Held: r.held, Error: r.message, Metadata: r.metadata,
 		Deadline: optional(r.deadline), StepDue: optional(r.due),
 	}
@@ -61,7 +61,7 @@ func (r *row) entry() Entry {
 // stateIndex returns the place of a state that exists; one that doesn't is a
 // programming error.
 func stateIndex(s domain.State) uint8 {
-	i := slices.Index(domain.States(), s)
+	i := slices.Index(states, s)
 	if i < 0 {
 		panic("projections: a session in state " + string(s))
 	}

@@ -98,8 +98,8 @@ func (r *Runner) run(ctx context.Context) error {
 		return err
 	}
 	r.state.Store(&start{info: info})
-	r.gate.advance(from)
 	r.once.Do(func() { close(r.begun) })
+	r.passed(from)
 	if err := r.catchUp(ctx, from, info.Last); err != nil {
 		return err
 	}
@@ -159,8 +159,16 @@ func (r *Runner) skip(err error) error {
 			p.Skip(damage.Seq)
 		}
 	}
-	r.gate.advance(damage.Seq)
+	r.passed(damage.Seq)
 	return nil
+}
+
+// passed lets those go who waited for seq. The end of what was there at the
+// start is not passed until all projections know that they have caught up.
+func (r *Runner) passed(seq uint64) {
+	if r.live.Load() || seq < r.state.Load().info.Last {
+		r.gate.advance(seq)
+	}
 }
 
 func (r *Runner) apply(ctx context.Context, c eventstore.Committed) error {
@@ -181,7 +189,7 @@ func (r *Runner) apply(ctx context.Context, c eventstore.Committed) error {
 		}
 	}
 	r.meter.add(1)
-	r.gate.advance(c.Seq)
+	r.passed(c.Seq)
 	return nil
 }
 

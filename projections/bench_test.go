@@ -1,0 +1,97 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"reprise/domain"
+	"reprise/eventstore"
+)
+
+// history fills a store with sessions of five commits each, one after another
+// or all side by side.
+func history(b *testing.B, sessions int, sideBySide bool) *eventstore.Store {
+	b.Helper()
+	driver := eventstore.NewMemory()
+	store, err := eventstore.Open(context.Background(), eventstore.Config{Driver: driver})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := &benchWorld{b: b, store: store}
+	commands := []domain.Command{
+		plan(map[string]string{"team": "red"}), &domain.Start{},
+		&domain.Claim{Chain: "c", Step: "1", Worker: "w", Action: "build"},
+		&domain.Succeed{Chain: "c", Step: "1", Attempt: 1, Worker: "w", Action: "build", Output: []byte(`{"ok":true}`)},
+		&domain.Pause{},
+	}
+	for i := range sessions * len(commands) {
+		session, step := i/len(commands), i%len(commands)
+		if sideBySide {
+			session, step = i%sessions, i/sessions
+		}
+		w.do(key("ada", fmt.Sprint("s", session)), commands[step])
+	}
+	cold, err := eventstore.Open(context.Background(), eventstore.Config{Driver: driver, CacheBytes: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return cold
+}
+
+type benchWorld struct {
+	b     *testing.B
+	store *eventstore.Store
+	n     int
+}
+
+func (w *benchWorld) do(k eventstore.Key, c domain.Command) {
+	w.n++
+	ctx := context.Background()
+	base, err := w.store.Load(ctx, k)
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	id := fmt.Sprint("c", w.n)
+	d, err := domain.Decide(base.Session, c, domain.Env{Now: after(w.n), Actor: "ada", CommandID: id})
+	if err != nil {
+		w.b.Fatal(err)
+	}
+	commit := &domain.Commit{
+		ID: id, Session: k.Session, User: k.User, Version: base.Session.Version + 1, Time: d.Time, Actor: "ada",
+		Cause: c.Verb(), State: d.Next.State, Digest: domain.Digest(c.Verb(), []byte(id)), Events: d.Events,
+	}
+	if _, err := w.store.Append(ctx, eventstore.Proposal{Base: base, Commit: commit, Next: domain.Apply(base.Session, commit)}); err != nil {
+		w.b.Fatal(err)
+	}
+}
+
+func benchmarkRebuild(b *testing.B, sideBySide bool, store ViewStore) {
+	const sessions = 10_000
+	source := history(b, sessions, sideBySide)
+	info, err := source.Info(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	v, err := NewViews(ViewsConfig{Source: source, Store: store})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, err := store.Open(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	commits := 0
+	for b.Loop() {
+		t := &tenure{v: v, w: w}
+		if err := t.catchUp(context.Background(), 0, info.Last); err != nil {
+			b.Fatal(err)
+		}
+		commits += int(info.Last)
+	}
+	b.ReportMetric(float64(commits)/b.Elapsed().Seconds(), "commits/s")
+}
+
+func BenchmarkRebuildOneAfterAnother(b *testing.B) { benchmarkRebuild(b, false, NewMemoryViews()) }
+
+func BenchmarkRebuildSideBySide(b *testing.B) { benchmarkRebuild(b, true, NewMemoryViews()) }
