@@ -17,6 +17,9 @@ import (
 // MaxBytes bounds the size of a file.
 const MaxBytes = 4 << 20
 
+// maxBrackets bounds how many brackets are open at once.
+const maxBrackets = 2000
+
 // File is a session definition as it stands in a file.
 type File struct {
 	// ID is the session id the file asks for; empty if it leaves it open.
@@ -127,6 +130,9 @@ func document(content []byte) (root ast.Node, anchors map[string]ast.Node, probl
 			problem = &Problem{Message: fmt.Sprintf("this can't be read as YAML or JSON: %v", r)}
 		}
 	}()
+	if line := tooDeep(content); line > 0 {
+		return nil, nil, &Problem{Line: line, Message: fmt.Sprintf("more than %d brackets are open here", maxBrackets)}
+	}
 	file, err := parser.ParseBytes(plain(content), 0)
 	if err != nil {
 		return nil, nil, syntax(err)
@@ -146,6 +152,27 @@ func document(content []byte) (root ast.Node, anchors map[string]ast.Node, probl
 		return nil, nil, &Problem{Message: "the file is empty; write at least chains, or keepOpen: true"}
 	}
 	return root, anchors, nil
+}
+
+// tooDeep returns the line on which more than maxBrackets are open, or 0. The
+// parser takes time and memory with the square of their number. Brackets in
+// text count as well; there are rarely that many without their counterparts.
+func tooDeep(content []byte) int {
+	open, line := 0, 1
+	for _, b := range content {
+		switch b {
+		case '[', '{':
+			open++
+		case ']', '}':
+			open--
+		case '\n':
+			line++
+		}
+		if open > maxBrackets {
+			return line
+		}
+	}
+	return 0
 }
 
 // plain lets JSON be indented with tabs, which YAML refuses. Inside of JSON

@@ -138,6 +138,7 @@ func TestProblems(t *testing.T) {
 		{"syntax", "chains:\n  - a\n x: 1\n", 3, "not allowed"},
 		{"unknown anchor", "chains: *nope\n", 1, "nope"},
 		{"two documents", "keepOpen: true\n---\nkeepOpen: false\n", 3, "second document"},
+		{"too deep", "id: x\nchains: " + strings.Repeat("[", 1<<20), 2, "more than 2000 brackets are open here"},
 		{"empty", "# nothing\n", 0, "the file is empty"},
 		{"not a number for JSON", step + "action: x\n        input: {a: .inf}\n", 5, "has no place in JSON"},
 	}
