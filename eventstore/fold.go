@@ -48,19 +48,39 @@ func linkError(c Committed, kind, format string, args ...any) *CommitError {
 	return &CommitError{Key: c.Key, Seq: c.Seq, Kind: kind, Detail: fmt.Sprintf(format, args...)}
 }
 
-// foldBack decodes messages that are given newest first and applies them to a
-// base. It fails at the oldest one that can't be used.
-func (s *Store) foldBack(base Aggregate, newestFirst []Message) (Aggregate, error) {
+// decoded is a message of a walk: a commit, or why it is none.
+type decoded struct {
+	Committed
+	err error
+}
+
+func (s *Store) decoded(m Message) decoded {
+	c, err := s.decode(m)
+	return decoded{c, err}
+}
+
+// foldBack applies commits that are given newest first to a base. It fails at
+// the oldest one that can't be used.
+func foldBack(base Aggregate, newestFirst []decoded) (Aggregate, error) {
 	agg := base
-	for _, m := range slices.Backward(newestFirst) {
-		c, err := s.decode(m)
+	for _, c := range slices.Backward(newestFirst) {
+		err := c.err
 		if err == nil {
-			agg, err = advance(agg, c)
-			s.reportDamage(err)
+			agg, err = advance(agg, c.Committed)
 		}
 		if err != nil {
 			return base, err
 		}
 	}
 	return agg, nil
+}
+
+// sinceTombstone returns what counts of a history that is given newest first:
+// all of it, or the tombstone alone if what was before is being removed.
+func sinceTombstone(newestFirst []decoded) []decoded {
+	newest, oldest := newestFirst[0], newestFirst[len(newestFirst)-1]
+	if oldest.Prev == 0 || newest.err != nil || newest.Commit.Tombstone() == nil {
+		return newestFirst
+	}
+	return newestFirst[:1]
 }

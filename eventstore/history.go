@@ -21,44 +21,49 @@ func (s *Store) Commits(ctx context.Context, key Key, fromVersion uint64, fn fun
 
 // commits is Commits up to a given message.
 func (s *Store) commits(ctx context.Context, head Message, fromVersion uint64, fn func(Committed) error) error {
-	var newestFirst []Message
+	var newestFirst []decoded
+	reached := false
 	err := s.walk(ctx, head, func(m Message) (bool, error) {
-		newestFirst = append(newestFirst, m)
-		c, err := s.codec.Decode(m)
-		return err != nil || c.Commit.Version > max(fromVersion, 1), nil
+		c := s.decoded(m)
+		newestFirst = append(newestFirst, c)
+		reached = c.err == nil && c.Commit.Version <= max(fromVersion, 1)
+		return !reached, nil
 	})
-	if err != nil {
+	if err != nil || len(newestFirst) == 0 {
 		return err
 	}
+	if !reached {
+		newestFirst = sinceTombstone(newestFirst)
+	}
 	var before *Committed
-	for _, m := range slices.Backward(newestFirst) {
-		c, err := s.next(before, m)
+	for _, c := range slices.Backward(newestFirst) {
+		err := c.err
 		if err == nil {
-			err = fn(c)
+			err = s.joins(before, c.Committed, fromVersion)
+		}
+		if err == nil {
+			err = fn(c.Committed)
 		}
 		if err != nil {
 			return err
 		}
-		before = &c
+		before = &c.Committed
 	}
 	return nil
 }
 
-// next decodes a message and checks that it follows on the commit before, or
-// that it may be the first one that was found.
-func (s *Store) next(before *Committed, m Message) (Committed, error) {
-	c, err := s.decode(m)
-	switch {
-	case err != nil:
-		return c, err
-	case before != nil:
-		return c, s.linked(*before, c)
-	case c.Commit.Version == 1 && c.Commit.Prev != "", c.Commit.Version > 1 && c.Prev == 0:
-		_, err = advance(empty(c.Key), c)
-		s.reportDamage(err)
-		return c, err
+// joins checks that a commit follows on the one before. The first one of a walk
+// has none: it holds the version that was asked for, or it begins the history.
+func (s *Store) joins(before *Committed, c Committed, fromVersion uint64) error {
+	if before != nil {
+		return s.linked(*before, c)
 	}
-	return c, nil
+	if c.Commit.Version > 1 && c.Commit.Version <= fromVersion {
+		return nil
+	}
+	err := follows(empty(c.Key), c)
+	s.reportDamage(err)
+	return err
 }
 
 // At returns the aggregate as it was at a cut. Its session does not exist if

@@ -22,6 +22,7 @@ func (s *Store) Load(ctx context.Context, key Key) (Aggregate, error) {
 	}
 	agg, err := s.read(ctx, key, s.snapshot(ctx, key))
 	if err != nil {
+		s.reportDamage(err)
 		return Aggregate{}, err
 	}
 	if agg.Last > 0 {
@@ -48,6 +49,7 @@ func (s *Store) Confirm(ctx context.Context, agg Aggregate) (Aggregate, error) {
 		next, err = s.read(ctx, agg.Key, nil)
 	}
 	if err != nil {
+		s.reportDamage(err)
 		s.cache.drop(agg.Key)
 		return Aggregate{}, err
 	}
@@ -111,14 +113,14 @@ func (s *Store) readFrom(ctx context.Context, key Key, last Message, from *base)
 	if last.Seq == 0 {
 		return empty(key), nil
 	}
-	var tail []Message
+	var tail []decoded
 	var landed *Message
 	err := s.walk(ctx, last, func(m Message) (bool, error) {
 		if from != nil && m.Seq == from.Seq && s.proves(m, from.Aggregate) {
 			landed = &m
 			return false, nil
 		}
-		tail = append(tail, m)
+		tail = append(tail, s.decoded(m))
 		return true, nil
 	})
 	if err != nil {
@@ -129,7 +131,10 @@ func (s *Store) readFrom(ctx context.Context, key Key, last Message, from *base)
 	if landed != nil {
 		start = from.Aggregate
 	}
-	agg, err := s.foldBack(start, tail)
+	if landed == nil && len(tail) > 0 {
+		tail = sinceTombstone(tail)
+	}
+	agg, err := foldBack(start, tail)
 	if err != nil {
 		return Aggregate{}, err
 	}

@@ -1,0 +1,99 @@
+package jetstream_test
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+
+	"reprise/contract"
+	"reprise/eventstore"
+)
+
+// benchWriters is the number of goroutines that append side by side.
+const benchWriters = 256
+
+var benchBody = make([]byte, 300)
+
+// writers runs fn b.N times over benchWriters goroutines, each with numbers of
+// its own.
+func writers(b *testing.B, fn func(n int) error) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range benchWriters {
+		wg.Go(func() {
+			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+				if err := fn(int(n)); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
+}
+
+// BenchmarkAppend is the driver's guarded append on file storage, each to a
+// session of its own.
+func BenchmarkAppend(b *testing.B) {
+	n := onServer(b, embedded(b), false)
+	header := map[string]string{
+		"ce-id": "ada.s1.1", "ce-source": "reprise", "ce-specversion": "1.0", "ce-subject": "ada.s1",
+		"ce-time": "2026-03-01T12:00:00Z", "ce-type": "reprise.commit.v1", "Reprise-Types": "step.started",
+	}
+	writers(b, func(i int) error {
+		_, err := n.driver.Append(context.Background(), []eventstore.Record{{Key: newKey(i), Guard: eventstore.ExpectNew(), Header: header, Body: benchBody}})
+		return err
+	})
+}
+
+// BenchmarkPublishAsync is the same by the client library's own asynchronous
+// publish, to compare.
+func BenchmarkPublishAsync(b *testing.B) {
+	n := onServer(b, embedded(b), false)
+	api, err := js.New(n.write, js.WithPublishAsyncMaxPending(4096))
+	if err != nil {
+		b.Fatal(err)
+	}
+	writers(b, func(i int) error {
+		h := nats.Header{}
+		for k, v := range map[string]string{
+			"ce-id": "ada.s1.1", "ce-source": "reprise", "ce-specversion": "1.0", "ce-subject": "ada.s1",
+			"ce-time": "2026-03-01T12:00:00Z", "ce-type": "reprise.commit.v1", "Reprise-Types": "step.started",
+		} {
+			h[k] = []string{v}
+		}
+		h[contract.HeaderGuard] = []string{"0"}
+		f, err := api.PublishMsgAsync(&nats.Msg{Subject: "reprise.evt.ada.s" + strconv.Itoa(i), Header: h, Data: benchBody}, js.WithRetryAttempts(0))
+		if err != nil {
+			return err
+		}
+		select {
+		case <-f.Ok():
+			return nil
+		case err := <-f.Err():
+			return err
+		}
+	})
+}
+
+// BenchmarkLast is the direct get of a session's last message.
+func BenchmarkLast(b *testing.B) {
+	n := onServer(b, embedded(b), false)
+	ctx := context.Background()
+	if _, err := n.driver.Append(ctx, []eventstore.Record{{Key: newKey(1), Guard: eventstore.ExpectNew(), Body: benchBody}}); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := n.driver.Last(ctx, newKey(1)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

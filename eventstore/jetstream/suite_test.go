@@ -1,0 +1,94 @@
+package jetstream_test
+
+import (
+	"context"
+	"crypto/rand"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+
+	"reprise/contract"
+	"reprise/eventstore"
+	"reprise/eventstore/jetstream"
+	"reprise/eventstore/storetest"
+)
+
+// envURL names an external server that the suite also runs on.
+const envURL = "REPRISE_TEST_NATS_URL"
+
+// foreign publishes as somebody does who is no engine.
+func (n node) foreign(ctx context.Context, key eventstore.Key, body []byte) error {
+	_, err := n.api.Publish(ctx, contract.Default().Event(key.User, key.Session), body)
+	return err
+}
+
+func TestMemoryStorage(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Backend {
+		n := onServer(t, embedded(t), true)
+		return storetest.Backend{Driver: n.driver, Foreign: n.foreign}
+	})
+}
+
+func TestFileStorage(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Backend {
+		dir := t.TempDir()
+		srv := startServer(t, dir)
+		t.Cleanup(func() { stopServer(srv) })
+		n := onServer(t, srv, false)
+		return storetest.Backend{
+			Driver:  n.driver,
+			Foreign: n.foreign,
+			Restart: func(t *testing.T) eventstore.Driver {
+				stopServer(srv)
+				srv = startServer(t, dir)
+				return onServer(t, srv, false).driver
+			},
+		}
+	})
+}
+
+// TestExternalServer runs the suite on the server that the environment names,
+// with a stream of its own for each case.
+func TestExternalServer(t *testing.T) {
+	url := os.Getenv(envURL)
+	if url == "" {
+		t.Skipf("set %s to run the suite on a server elsewhere", envURL)
+	}
+	storetest.Run(t, func(t *testing.T) storetest.Backend {
+		names, err := contract.NewNames("t" + strings.ToLower(rand.Text()[:12]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write, read := dialURL(t, url, jetstream.WriteOptions()...), dialURL(t, url)
+		n := connect(t, write, read, jetstream.StreamConfig{Names: names})
+		t.Cleanup(func() { deleteStream(t, n.api, names.EventsStream()) })
+		foreign := func(ctx context.Context, key eventstore.Key, body []byte) error {
+			_, err := n.api.Publish(ctx, names.Event(key.User, key.Session), body)
+			return err
+		}
+		restart := func(t *testing.T) eventstore.Driver {
+			return connect(t, dialURL(t, url, jetstream.WriteOptions()...), dialURL(t, url), jetstream.StreamConfig{Names: names}).driver
+		}
+		return storetest.Backend{Driver: n.driver, Foreign: foreign, Restart: restart}
+	})
+}
+
+func dialURL(t *testing.T, url string, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func deleteStream(t *testing.T, api js.JetStream, name string) {
+	t.Helper()
+	if err := api.DeleteStream(context.Background(), name); err != nil {
+		t.Error(err)
+	}
+}
