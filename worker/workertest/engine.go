@@ -180,7 +180,7 @@ func (e *Engine) decide(user, id string, c domain.Command, commandID string) (do
 			Cause: c.Verb(), State: d.Next.State, Events: d.Events,
 		})
 		e.sessions[key] = next
-		e.offer(next)
+		e.offer(s, next)
 	} else {
 		d.Next = s
 	}
@@ -188,9 +188,14 @@ func (e *Engine) decide(user, id string, c domain.Command, commandID string) (do
 	return d, nil
 }
 
-// offer puts a task for every ready step into the stream, now or once it is due.
-func (e *Engine) offer(s *domain.Session) {
+// offer puts a task for every step that became ready into the stream, now or
+// once it is due.
+func (e *Engine) offer(before, s *domain.Session) {
+	old := before.Ready()
 	for _, r := range s.Ready() {
+		if slices.Contains(old, r) {
+			continue
+		}
 		subject := e.names.Work(r.Action, s.User, s.ID, r.Chain, r.Step)
 		raw, err := domain.Marshal(contract.Task{Attempt: r.Attempt, Version: s.Version})
 		if err != nil {
