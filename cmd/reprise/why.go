@@ -101,10 +101,16 @@ func chainNote(s *domain.Session, c *domain.Chain) string {
 	if !c.Status.Unfinished() {
 		return ""
 	}
-	if missing := missingChains(s, c); len(missing) > 0 {
-		return "waits for chain " + strings.Join(missing, ", ")
+	missing := missingChains(s, c)
+	if len(missing) == 0 {
+		return ""
 	}
-	return ""
+	for _, id := range missing {
+		if s.Chain(id).Status == domain.ChainStatusFailed {
+			return "blocked: chain " + id + " failed"
+		}
+	}
+	return "waits for chain " + strings.Join(missing, ", ")
 }
 
 func missingChains(s *domain.Session, c *domain.Chain) []string {
