@@ -1,0 +1,15 @@
+// Package features holds the promises of Reprise to its users as Gherkin
+// features, and the steps that carry them out: against a real engine on a real
+// NATS server, with nothing but requests of a plain NATS client.
+//
+//	*.feature           the promises; one file a capability, one Rule a promise
+//	features_test.go    runs all of them on every storage
+//	review_test.go      keeps docs/review.md and the style of the features true
+//	service_test.go     an embedded server with an engine, and its restarts
+//	world_test.go       what one scenario knows
+//	ask_test.go         requests, answers and queries
+//	plan_test.go        plans of sessions, good and bad
+//	given_test.go       steps that lead to a state
+//	when_*_test.go      steps in which something happens
+//	then_*_test.go      steps that look
+package features
