@@ -41,6 +41,9 @@ type KVConfig struct {
 	Replicas int
 	// Memory keeps the bucket in memory.
 	Memory bool
+	// New makes the JetStream API on a connection; jetstream.New if nil. Servers
+	// behind a JetStream domain or API prefix need another.
+	New func(*nats.Conn, ...jetstream.JetStreamOpt) (jetstream.JetStream, error)
 }
 
 // stream returns the configuration of the bucket's stream: what a client makes
@@ -76,11 +79,14 @@ type KVViews struct {
 // don't wait behind them; both may be the same. The one for writing should have
 // no reconnect buffer, so that nothing is sent long after it was given up.
 func OpenKV(ctx context.Context, read, write *nats.Conn, cfg KVConfig) (*KVViews, error) {
-	js, err := jetstream.New(read)
+	if cfg.New == nil {
+		cfg.New = jetstream.New
+	}
+	js, err := cfg.New(read)
 	if err != nil {
 		return nil, fmt.Errorf("projections: %w", err)
 	}
-	writer, err := jetstream.New(write, jetstream.WithPublishAsyncMaxPending(2*writeWindow), jetstream.WithPublishAsyncTimeout(ackTimeout))
+	writer, err := cfg.New(write, jetstream.WithPublishAsyncMaxPending(2*writeWindow), jetstream.WithPublishAsyncTimeout(ackTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("projections: %w", err)
 	}

@@ -30,9 +30,9 @@ func serve(t *testing.T, dir string) *server.Server {
 	return s
 }
 
-func dial(t *testing.T, s *server.Server) *nats.Conn {
+func dial(t *testing.T, s *server.Server, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("", nats.InProcessServer(s))
+	nc, err := nats.Connect("", append(options, nats.InProcessServer(s))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,6 +169,9 @@ func (w *world) expect(store ViewStore, keys ...eventstore.Key) {
 	want := map[string]View{}
 	for _, k := range keys {
 		a, err := w.store.Load(w.t.Context(), k)
+		if err == nil {
+			a, err = w.store.Confirm(w.t.Context(), a)
+		}
 		if err != nil {
 			w.t.Fatal(err)
 		}
