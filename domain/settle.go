@@ -15,18 +15,24 @@ func (x *decision) settle(fresh *Failure, reopen bool) {
 }
 
 // settleChains moves every chain to the status its steps give it; one that
-// completes may let another one complete.
+// completes may let another one complete. No chain changes more than twice.
 func (x *decision) settleChains() {
-	for changed := true; changed; {
-		changed = false
-		for _, c := range x.s().Chains {
-			if e := x.s().chainOutcome(c); e != nil {
-				x.emit(e)
-				changed = true
-				break
-			}
+	for range 2 * len(x.s().Chains) {
+		e := x.s().nextChainOutcome()
+		if e == nil {
+			return
+		}
+		x.emit(e)
+	}
+}
+
+func (s *Session) nextChainOutcome() Event {
+	for _, c := range s.Chains {
+		if e := s.chainOutcome(c); e != nil {
+			return e
 		}
 	}
+	return nil
 }
 
 // chainOutcome returns the event that a chain is due, or nil.
@@ -61,12 +67,13 @@ func (c *Chain) canMove() bool {
 }
 
 // canRun reports whether nothing that a PENDING step waits for is broken, all
-// the way back. Waits have no cycles.
+// the way back. A step that waits for itself, which Normalise refuses, can't.
 func (c *Chain) canRun(st *Step, memo map[string]bool) bool {
 	if known, ok := memo[st.ID]; ok {
 		return known
 	}
 	can := true
+	memo[st.ID] = false
 	for _, id := range st.WaitsFor {
 		w := c.Step(id)
 		if w == nil || w.Status.Done() || w.Status == StepStatusRunning {
