@@ -174,7 +174,7 @@ func (p *parts) serve(ctx context.Context, e *Engine) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop(nil)
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
 	wg.Go(func() {
 		if err := p.runner.Run(background); err != nil {
 			failed <- err
@@ -188,7 +188,11 @@ func (p *parts) serve(ctx context.Context, e *Engine) error {
 	holding, release := context.WithCancel(background)
 	var held sync.WaitGroup
 	held.Go(func() { p.holder.run(holding, p.hold) })
-	close(e.ready)
+	if err = p.conns.requests.Flush(); err == nil {
+		close(e.ready)
+	} else {
+		failed <- fmt.Errorf("subscribe: %w", err)
+	}
 	select {
 	case <-ctx.Done():
 	case err = <-failed:

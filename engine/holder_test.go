@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// campaign is an engine that takes part in the election.
+type campaign struct {
+	*holder
+	holds atomic.Bool
+	terms atomic.Int32
+	stop  func()
+	log   *syncBuffer
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// startJetStream starts an embedded server with streams in a directory of the test.
+func startJetStream(t testing.TB) *server.Server {
+	t.Helper()
+	return startServer(t, func(o *server.Options) { o.JetStream, o.StoreDir = true, t.TempDir() })
+}
+
+func startCampaign(t *testing.T, ns *server.Server, id string, clock func() time.Time) *campaign {
+	t.Helper()
+	js, err := jetstream.New(dialServer(t, ns))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := ensureControl(t.Context(), js, "reprise_control", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &campaign{log: &syncBuffer{}}
+	c.holder = &holder{kv: kv, id: id, clock: clock, log: slog.New(slog.NewTextHandler(c.log, nil))}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.run(ctx, func(ctx context.Context) error {
+			c.terms.Add(1)
+			c.holds.Store(true)
+			defer c.holds.Store(false)
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	}()
+	c.stop = func() { cancel(); <-done }
+	t.Cleanup(c.stop)
+	return c
+}
+
+func TestOneEngineHolds(t *testing.T) {
+	ns := startJetStream(t)
+	first := startCampaign(t, ns, "first", time.Now)
+	until(t, "the first engine holds", first.holds.Load)
+	second := startCampaign(t, ns, "second", time.Now)
+
+	began := time.Now()
+	first.stop()
+	until(t, "the second engine holds", second.holds.Load)
+	if took := time.Since(began); took > leaseTTL {
+		t.Errorf("the lease that was given back was taken after %s, which is longer than it lives", took)
+	}
+	if first.holds.Load() {
+		t.Error("both hold")
+	}
+}
+
+func TestHolderThatLosesItsLeaseStops(t *testing.T) {
+	ns := startJetStream(t)
+	c := startCampaign(t, ns, "loser", time.Now)
+	until(t, "the engine holds", c.holds.Load)
+	if _, err := c.kv.Put(t.Context(), leaseKey, []byte("usurper")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it has noticed", func() bool { return !c.holds.Load() })
+	until(t, "it says so", func() bool { return strings.Contains(c.log.String(), "another engine is the holder now") })
+	until(t, "it holds again once the lease has expired", func() bool { return c.holds.Load() && c.terms.Load() == 2 })
+}
+
+func TestDeadHolderIsReplaced(t *testing.T) {
+	ns := startJetStream(t)
+	c := startCampaign(t, ns, "alive", time.Now)
+	until(t, "the engine holds", c.holds.Load)
+	c.stop()
+	if _, err := c.kv.Create(t.Context(), leaseKey, []byte("dead")); err != nil {
+		t.Fatal(err)
+	}
+	next := startCampaign(t, ns, "next", time.Now)
+	until(t, "the lease of the dead engine has expired", next.holds.Load)
+}
+
+func TestWrongClockDoesNotHold(t *testing.T) {
+	ns := startJetStream(t)
+	for _, off := range []time.Duration{-time.Hour, time.Hour} {
+		c := startCampaign(t, ns, "wrong", func() time.Time { return time.Now().Add(off) })
+		until(t, "it has refused the lease", func() bool { return strings.Contains(c.log.String(), errClockSkew.Error()) })
+		if c.terms.Load() != 0 {
+			t.Errorf("an engine whose clock is off by %s became the holder", off)
+		}
+		c.stop()
+	}
+}
+
+func TestHolderGoesOnWhenItsWorkFails(t *testing.T) {
+	ns := startJetStream(t)
+	c := startCampaign(t, ns, "first", time.Now)
+	until(t, "the engine holds", c.holds.Load)
+	c.stop()
+	var terms atomic.Int32
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.run(ctx, func(context.Context) error {
+			terms.Add(1)
+			return errors.New("the disk is full")
+		})
+	}()
+	until(t, "the work was tried again", func() bool { return terms.Load() >= 2 })
+	cancel()
+	<-done
+	if !strings.Contains(c.log.String(), "the disk is full") {
+		t.Errorf("the log does not say why: %s", c.log)
+	}
+}
