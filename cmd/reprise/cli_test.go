@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"reprise/client"
+	"reprise/contract"
 	"reprise/domain"
 	"reprise/engine"
 	"reprise/natsnode"
@@ -315,6 +317,25 @@ func TestDefaults(t *testing.T) {
 	a.flags.user = "cy"
 	if a.owner() != "cy" {
 		t.Errorf("owner %q", a.owner())
+	}
+}
+
+// TestMinPosition: a list that is asked for a command's position has it.
+func TestMinPosition(t *testing.T) {
+	env := []string{"NATS_URL=" + startEngine(t, nil).URL(), "REPRISE_USER=ada"}
+	_, stdout, _ := command(t.Context(), env, "session", "create", "s1", "--keep-open", "--json")
+	var reply contract.Reply
+	if err := json.Unmarshal([]byte(stdout.String()), &reply); err != nil {
+		t.Fatalf("%s: %v", stdout, err)
+	}
+	for _, name := range []string{"list", "count"} {
+		code, stdout, stderr := command(t.Context(), env, "session", name, "--json", "--min-position", reply.Position.String())
+		if code != exitOK || !strings.Contains(stdout.String(), reply.Position.Incarnation) || strings.Contains(stdout.String(), `"total": 0`) {
+			t.Errorf("%s: exit %d: %s%s", name, code, stdout, stderr)
+		}
+	}
+	if code, _, _ := command(t.Context(), env, "session", "list", "--min-position", "7"); code != exitUsage {
+		t.Errorf("a bad position: exit %d", code)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"reprise/contract"
 	"reprise/domain"
 )
 
@@ -181,6 +182,23 @@ func (m *momentFlag) Set(text string) error {
 		}
 	}
 	return fmt.Errorf("%.40q is no time; write 2026-11-21T13:31:05Z, 2026-11-21, or how long ago, such as 90m", text)
+}
+
+// positionFlag is a place in the event stream, incarnation:seq.
+type positionFlag struct{ contract.Position }
+
+func (p *positionFlag) String() string {
+	if p.Seq == 0 {
+		return ""
+	}
+	return p.Position.String()
+}
+
+func (p *positionFlag) Type() string { return "POSITION" }
+
+func (p *positionFlag) Set(text string) (err error) {
+	p.Position, err = contract.ParsePosition(text)
+	return err
 }
 
 // optionalInt is a whole number that may be left out.

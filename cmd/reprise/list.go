@@ -24,6 +24,8 @@ type filterFlags struct {
 	states, chains, steps                                    []string
 	meta                                                     []string
 	createdAfter, createdBefore, updatedAfter, updatedBefore momentFlag
+	// seen is the position the lists must have seen.
+	seen positionFlag
 }
 
 func (a *app) filterFlags(cmd *cobra.Command) *filterFlags {
@@ -38,10 +40,19 @@ func (a *app) filterFlags(cmd *cobra.Command) *filterFlags {
 	flags.Var(&f.createdBefore, "created-before", "created before this time")
 	flags.Var(&f.updatedAfter, "updated-after", "changed at or after this time")
 	flags.Var(&f.updatedBefore, "updated-before", "not changed since this time")
+	flags.Var(&f.seen, "min-position", "wait until the lists have seen this: incarnation:seq from the JSON answer of a command")
 	_ = cmd.RegisterFlagCompletionFunc("state", fixed(words(domain.States())...))
 	_ = cmd.RegisterFlagCompletionFunc("chain-state", fixed(words(domain.ChainStatuses())...))
 	_ = cmd.RegisterFlagCompletionFunc("step-state", fixed(words(domain.StepStatuses())...))
 	return f
+}
+
+// options are those of the query.
+func (f *filterFlags) options() []client.QueryOption {
+	if f.seen.Seq == 0 {
+		return nil
+	}
+	return []client.QueryOption{client.MinPosition(f.seen.Position)}
 }
 
 // filter reads the conditions; states may be written in lower case.
@@ -109,7 +120,7 @@ are joined by or, different conditions by and.`,
 			if req.Filter, err = filter.filter(cmd); err != nil {
 				return err
 			}
-			return a.list(cmd, req, all)
+			return a.list(cmd, req, all, filter.options())
 		},
 	}
 	filter = a.filterFlags(cmd)
@@ -123,9 +134,9 @@ are joined by or, different conditions by and.`,
 }
 
 // list shows one page, or all of them.
-func (a *app) list(cmd *cobra.Command, req contract.ListRequest, all bool) error {
+func (a *app) list(cmd *cobra.Command, req contract.ListRequest, all bool, opts []client.QueryOption) error {
 	return a.withClient(cmd.Context(), "", func(c *client.Client) error {
-		page, err := c.List(cmd.Context(), req)
+		page, err := c.List(cmd.Context(), req, opts...)
 		for all && err == nil && page.Next != "" {
 			var more *contract.ListReply
 			req.Page = page.Next
@@ -187,16 +198,16 @@ func (a *app) countCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.count(cmd, conditions)
+			return a.count(cmd, conditions, filter.options())
 		},
 	}
 	filter = a.filterFlags(cmd)
 	return cmd
 }
 
-func (a *app) count(cmd *cobra.Command, conditions contract.Filter) error {
+func (a *app) count(cmd *cobra.Command, conditions contract.Filter, opts []client.QueryOption) error {
 	return a.withClient(cmd.Context(), "", func(c *client.Client) error {
-		reply, err := c.Count(cmd.Context(), conditions)
+		reply, err := c.Count(cmd.Context(), conditions, opts...)
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
+	"reprise/client"
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/engine"
@@ -177,6 +179,7 @@ var (
 
 // command runs one command line in this process.
 func (p *player) command(args []string, input string) string {
+	p.settle()
 	var stdout, stderr bytes.Buffer
 	a := p.app(&stdout, &stderr, input)
 	code := a.run(p.t.Context(), args)
@@ -191,6 +194,32 @@ func (p *player) command(args []string, input string) string {
 	text = hashes.ReplaceAllString(text, "$1$2<hash>")
 	text = places.ReplaceAllString(text, "$1<incarnation>")
 	return uuids.ReplaceAllString(text, "<id>") + "\n"
+}
+
+// settle waits until the lists have seen every commit, so that what a script
+// shows does not depend on how fast they follow.
+func (p *player) settle() {
+	p.t.Helper()
+	c, err := client.New(p.nc, client.Config{User: "ada"})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	js, err := jetstream.New(p.nc)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	events, err := js.Stream(p.t.Context(), contract.Default().EventsStream())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	now, err := c.Count(p.t.Context(), contract.Filter{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	now.Position.Seq = events.CachedInfo().State.LastSeq
+	if _, err := c.Count(p.t.Context(), contract.Filter{}, client.MinPosition(now.Position)); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // app is one that talks to the script's engine as ada.
