@@ -54,13 +54,16 @@ func (c *capture) kept() kept {
 // whole reports whether nothing is missing between head and tail.
 func (k kept) whole() bool { return int64(len(k.head)+len(k.tail)) == k.total }
 
+// joined is what is kept, without the gap.
+func (k kept) joined() []byte { return slices.Concat(k.head, k.tail) }
+
 // within returns the same in at most limit bytes, half of them from the end.
 func (k kept) within(limit int) kept {
 	if len(k.head)+len(k.tail) <= limit {
 		return k
 	}
 	if k.whole() {
-		all := append(k.head, k.tail...)
+		all := k.joined()
 		return kept{all[:limit/2], all[len(all)-limit/2:], k.total}
 	}
 	head := min(len(k.head), limit/2)
@@ -70,7 +73,7 @@ func (k kept) within(limit int) kept {
 // String says where something was left out.
 func (k kept) String() string {
 	if k.whole() {
-		return text(append(k.head, k.tail...))
+		return text(k.joined())
 	}
 	gap := fmt.Sprintf("\n... %d bytes left out ...\n", k.total-int64(len(k.head)+len(k.tail)))
 	if len(k.head) == 0 {
@@ -81,7 +84,7 @@ func (k kept) String() string {
 
 // lastLine returns the last line that is not empty.
 func (k kept) lastLine() string {
-	all := bytes.TrimSpace(append(k.head, k.tail...))
+	all := bytes.TrimSpace(k.joined())
 	return text(bytes.TrimSpace(all[bytes.LastIndexByte(all, '\n')+1:]))
 }
 
@@ -101,8 +104,9 @@ func (l *lines) Write(p []byte) (int, error) {
 		l.hold(p)
 		return len(p), nil
 	}
-	full, begin := p[:end], 0
-	if begin = bytes.LastIndexAny(bytes.TrimRight(full, "\r\n\t "), "\n\r") + 1; begin == 0 {
+	full := p[:end]
+	begin := bytes.LastIndexAny(bytes.TrimRight(full, "\r\n\t "), "\n\r") + 1
+	if begin == 0 {
 		full = append(l.carry, full...)
 	}
 	line := bytes.TrimSpace(full[begin:])

@@ -278,7 +278,7 @@ func allGone(t *testing.T, pids string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range strings.Fields(string(raw)) {
+	for word := range strings.FieldsSeq(string(raw)) {
 		pid, err := strconv.Atoi(word)
 		if err != nil || pid < 2 {
 			t.Fatalf("pid %q", word)

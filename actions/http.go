@@ -117,7 +117,7 @@ func (cfg HTTPConfig) send(ctx context.Context, t *worker.Task, in HTTPInput) (a
 	if err != nil {
 		return nil, failed(ctx, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	result, err := read(resp)
 	if err != nil {
 		return nil, failed(ctx, err)

@@ -47,7 +47,7 @@ func (w *Worker) dispatch(ctx context.Context, s shift, h *handler, msg *nats.Ms
 		w.nak(msg, 0)
 		return
 	}
-	w.running.Go(func() {
+	w.running.Go(func() { //nolint:contextcheck // an attempt outlives the pulling; the shift bounds it
 		defer w.slots.free()
 		w.accept(s, h, ref, msg)
 	})

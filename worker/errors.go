@@ -28,12 +28,12 @@ var (
 )
 
 var (
-	// ErrUsed: Run was called a second time.
+	// ErrUsed says that Run was called a second time.
 	ErrUsed = errors.New("worker: Run was called before; make a new worker")
-	// ErrUnfinished: Run returned while handlers ignored the end of their
+	// ErrUnfinished says that Run returned while handlers ignored the end of their
 	// context. Their steps go to others once their leases are over.
 	ErrUnfinished = errors.New("worker: handlers did not stop in time")
-	// ErrNoOutput: the step did not wait for a step of that name.
+	// ErrNoOutput says that the step did not wait for a step of that name.
 	ErrNoOutput = errors.New("there is no output of that step")
 )
 

@@ -191,7 +191,7 @@ func TestEngineGoesAwayAndComesBack(t *testing.T) {
 			close(started)
 			receive(t, finish)
 		}
-		return nil, nil
+		return "done", nil
 	})
 	s.Create("ann", "s", `{"chains":[{"id":"c","steps":[{"id":"a","action":"build"},{"id":"b","action":"build"}]}]}`)
 	s.run()
@@ -344,7 +344,7 @@ func TestHandlerThatIgnoresItsContext(t *testing.T) {
 	s.worker(cfg).Handle("build", func(context.Context, *worker.Task) (any, error) {
 		close(started)
 		<-finish
-		return nil, nil
+		return "done", nil
 	})
 	s.Create("ann", "s", one)
 	s.run()
@@ -370,7 +370,7 @@ func TestAbandon(t *testing.T) {
 	if cause := receive(t, h.causes); !errors.Is(cause, worker.ErrAbandoned) {
 		t.Errorf("cause %v", cause)
 	}
-	if err := s.ended(); err != nil && !errors.Is(err, worker.ErrAbandoned) {
+	if err := s.ended(); !errors.Is(err, worker.ErrAbandoned) {
 		t.Errorf("Run: %v", err)
 	}
 	if n := len(s.Calls(domain.VerbRelease)) + len(s.Calls(domain.VerbFail)); n > 0 {
@@ -387,5 +387,64 @@ func TestUnservedNextStepIsLeft(t *testing.T) {
 	s.drained()
 	if st := s.Step("ann", "s", "c", "b"); st.Status != domain.StepStatusPending {
 		t.Errorf("b is %s", st.Status)
+	}
+}
+
+// TestBusyWorkerLetsOthersHaveIt: a task that was pulled for a slot that is
+// taken meanwhile goes back at once.
+func TestBusyWorkerLetsOthersHaveIt(t *testing.T) {
+	s := newSite(t)
+	h := newHanging()
+	cfg := brisk()
+	cfg.Concurrency = 1
+	w := s.worker(cfg)
+	w.Handle("build", h.handle)
+	w.Handle("deploy", h.handle)
+	s.run()
+	s.UntilCalls(workertest.VerbServe, 2)
+	s.Create("ann", "s", `{"chains":[{"id":"a","steps":[{"id":"s","action":"build"}]},{"id":"b","steps":[{"id":"s","action":"deploy"}]}]}`)
+	first := receive(t, h.started)
+	other := newSiteWorker(s, "beryl")
+	other.w.Handle("build", h.handle)
+	other.w.Handle("deploy", h.handle)
+	other.run()
+	second := receive(t, h.started)
+	if first.Action == second.Action {
+		t.Errorf("%s ran twice", first.Action)
+	}
+	workers := map[string]bool{s.Step("ann", "s", "a", "s").Worker: true, s.Step("ann", "s", "b", "s").Worker: true}
+	if !workers["amber"] || !workers["beryl"] {
+		t.Errorf("workers %v", workers)
+	}
+}
+
+// newSiteWorker is another worker for the same engine.
+func newSiteWorker(s *site, id string) *site {
+	other := &site{Engine: s.Engine, t: s.t, url: s.url}
+	cfg := brisk()
+	cfg.ID = id
+	other.worker(cfg)
+	return other
+}
+
+// TestWorkerStopsWhileTasksCome: what the server still sends after the end is given
+// back for others.
+func TestWorkerStopsWhileTasksCome(t *testing.T) {
+	s := newSite(t)
+	s.worker(brisk()).Handle("build", newCounter().handle)
+	s.run()
+	s.UntilCalls(workertest.VerbServe, 1)
+	go func() {
+		for i := range 100 {
+			s.Create("ann", fmt.Sprintf("s%d", i), one)
+		}
+	}()
+	s.UntilState("ann", "s5", domain.StateCompleted)
+	s.drained()
+	other := newSiteWorker(s, "beryl")
+	other.w.Handle("build", newCounter().handle)
+	other.run()
+	for i := range 100 {
+		s.UntilState("ann", fmt.Sprintf("s%d", i), domain.StateCompleted)
 	}
 }

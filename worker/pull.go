@@ -63,7 +63,7 @@ func (w *Worker) pullLoop(ctx context.Context, s shift, h *handler) error {
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			continue
 		case isFinal(err), errors.Is(err, nats.ErrConnectionClosed):
 			return fmt.Errorf("worker: action %q can't be served: %w", h.action, err)
 		}

@@ -30,7 +30,7 @@ func (a *attempt) report(ctx context.Context, s shift, out outcome, took time.Du
 		log.Warn("step ran past its timeout", "error", out.err)
 	case givenUp(cause):
 		log.Info("step given back", "reason", cause)
-		a.send(s, &domain.Release{Chain: a.ref.Chain, Step: a.ref.Step, Attempt: a.task.Attempt})
+		_, _ = a.send(s, &domain.Release{Chain: a.ref.Chain, Step: a.ref.Step, Attempt: a.task.Attempt})
 	default:
 		log.Warn("step failed", "error", out.err)
 		a.fail(s, out.err)
@@ -85,7 +85,7 @@ func (a *attempt) fail(s shift, err error) {
 		}
 		cmd.Output = output
 	}
-	_, _ = a.send(s, cmd) // it logs what went wrong, and there is nothing left to do
+	_, _ = a.send(s, cmd) // it logs what went wrong, and nothing is left to do
 }
 
 // send sends a result until it is answered: for the lease of the attempt, and

@@ -115,7 +115,7 @@ func (w *Worker) Actions() []string {
 	return actions
 }
 
-// Abandon makes Run return at once: contexts of handlers end with ErrAbandoned,
+// Abandon makes Run return within a second: contexts of handlers end with ErrAbandoned,
 // nothing is reported, and the steps go to others once their leases are over.
 // It may be called at any time and from any goroutine.
 func (w *Worker) Abandon() { w.abandon.Do(func() { close(w.abandoned) }) }
@@ -143,9 +143,9 @@ func (s shift) closed() bool {
 // on after interruptions.
 //
 // It returns nil after a drain that left nothing behind; ErrUnfinished (with
-// the steps) if handlers did not return; ErrAbandoned if Abandon cut it short
-// while attempts were running; and what makes an action impossible to
-// serve, such as missing rights or a closed connection.
+// the steps) if handlers did not return; ErrAbandoned after Abandon; and what
+// makes an action impossible to serve, such as missing rights or a closed
+// connection.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.begin(); err != nil {
 		return err
@@ -202,20 +202,21 @@ func (w *Worker) drain(stop context.CancelCauseFunc) error {
 		w.running.Wait()
 		close(idle)
 	}()
-	if w.await(idle, w.cfg.DrainTimeout) {
-		return nil
-	}
-	stop(ErrDraining)
-	if w.await(idle, w.cfg.StopTimeout) {
-		return nil
+	done := w.await(idle, w.cfg.DrainTimeout)
+	if !done {
+		stop(ErrDraining)
+		done = w.await(idle, w.cfg.StopTimeout)
 	}
 	select {
 	case <-w.abandoned:
 		sleepUntil(idle, abandonWait)
 		return ErrAbandoned
 	default:
+	}
+	if !done {
 		return fmt.Errorf("%w: %s", ErrUnfinished, strings.Join(w.unfinished(), ", "))
 	}
+	return nil
 }
 
 // await waits for idle and reports whether it came; Abandon and the time end it.

@@ -2,7 +2,6 @@ package workertest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -294,8 +293,7 @@ func (e *Engine) await(what string, done func() bool) {
 func (e *Engine) dump() string {
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(e.sessions)) {
-		raw, _ := json.Marshal(e.sessions[key])
-		b.Write(raw)
+		b.Write(must(domain.Marshal(e.sessions[key])))
 		b.WriteByte('\n')
 	}
 	return b.String()

@@ -124,8 +124,7 @@ func (e *Engine) answer(call *Call) *nats.Msg {
 		return &nats.Msg{Data: old.Data, Header: old.Header}
 	}
 	answer, err := e.command(call)
-	var rejected *domain.Rejection
-	if errors.As(err, &rejected) {
+	if rejected, ok := errors.AsType[*domain.Rejection](err); ok {
 		call.Code = rejected.Code
 		return refuse(rejected, 0)
 	}
