@@ -50,13 +50,16 @@ func (d *draft) chain(id string) *Chain {
 
 // step returns a writable step, or nil.
 func (d *draft) step(chain, id string) *Step {
-	current := d.s.Step(chain, id)
-	if current == nil {
+	c := d.s.Chain(chain)
+	if c == nil {
 		return nil
 	}
-	c := d.chain(chain)
-	i := slices.Index(c.Steps, current)
-	next := *current
+	i := slices.IndexFunc(c.Steps, func(st *Step) bool { return st.ID == id })
+	if i < 0 {
+		return nil
+	}
+	c = d.chain(chain)
+	next := *c.Steps[i]
 	c.Steps[i] = &next
 	return &next
 }

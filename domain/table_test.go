@@ -20,6 +20,7 @@ create,          * * *                                       => !exists
 fork,            * * *                                       => session.forked
 
 start,           PENDING * PENDING                           => session.started
+start,           PENDING * SKIPPED z-skipped                 => session.started, chain.completed c, chain.completed z, session.completed
 start,           PENDING * SKIPPED                           => session.started, chain.completed c
 start,           RUNNING * *                                 => !already
 

@@ -93,6 +93,7 @@ func situations() []situation {
 const walkPaths = `
          : 
          : skip
+         : skip skip-z
          : start
          : start claim
          : start claim release
@@ -281,6 +282,7 @@ func placeOf(s *domain.Session) place {
 		flag("manual", st.Manual)
 	}
 	if z := s.Chain("z"); z != nil {
+		flag("z-skipped", z.Status == domain.ChainStatusPending && z.Done())
 		flag("z-"+string(z.Status), z.Status != domain.ChainStatusPending)
 	}
 	flag("continue", s.OnFailure == domain.FailContinue)
