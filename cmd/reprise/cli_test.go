@@ -293,10 +293,10 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	if got := defaultDataDir(environment("REPRISE_DATA=/d", "XDG_DATA_HOME=/x")); got != "/d" {
+	if got := defaultDataDir(environment("REPRISE_DATA=/d", "XDG_STATE_HOME=/x")); got != "/d" {
 		t.Errorf("data directory %s", got)
 	}
-	if got := defaultDataDir(environment("XDG_DATA_HOME=/x", "HOME=/h")); got != filepath.Join("/x", "reprise") {
+	if got := defaultDataDir(environment("XDG_STATE_HOME=/x", "HOME=/h")); got != filepath.Join("/x", "reprise") {
 		t.Errorf("data directory %s", got)
 	}
 	if got := defaultDataDir(environment("HOME=/h", "LOCALAPPDATA=/h")); !strings.HasPrefix(got, string(filepath.Separator)+"h") {

@@ -119,7 +119,7 @@ func defaultDataDir(getenv func(string) string) string {
 	if dir := getenv("REPRISE_DATA"); dir != "" {
 		return dir
 	}
-	if dir := getenv("XDG_DATA_HOME"); dir != "" {
+	if dir := getenv("XDG_STATE_HOME"); dir != "" {
 		return filepath.Join(dir, "reprise")
 	}
 	switch runtime.GOOS {
@@ -128,7 +128,7 @@ func defaultDataDir(getenv func(string) string) string {
 	case "darwin":
 		return filepath.Join(getenv("HOME"), "Library", "Application Support", "reprise")
 	}
-	return filepath.Join(getenv("HOME"), ".local", "share", "reprise")
+	return filepath.Join(getenv("HOME"), ".local", "state", "reprise")
 }
 
 // shownDataDir writes the default for a help text, without this account's home.

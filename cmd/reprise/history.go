@@ -21,13 +21,13 @@ func (a *app) historyCommand() *cobra.Command {
 	req := contract.HistoryRequest{}
 	var types []string
 	var limit int
-	var data bool
+	var full bool
 	cmd := &cobra.Command{
 		Use:     "history SESSION",
 		Aliases: []string{"log"},
 		Short:   "Show the commits of a session, oldest first",
 		Example: `  reprise session history release
-  reprise session history release --types step.failed,step.timedout --data
+  reprise session history release --types step.failed,step.timedout --full
   reprise session history release --from 20 --json`,
 		Args: exactly("SESSION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,20 +36,20 @@ func (a *app) historyCommand() *cobra.Command {
 				return err
 			}
 			req.Session = args[0]
-			return a.history(cmd, req, limit, data)
+			return a.history(cmd, req, limit, full)
 		},
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&types, "types", nil, "commits that hold an event of one of these `TYPES`, such as step.failed")
 	f.Uint64Var(&req.FromVersion, "from", 0, "from this version `N` on")
 	f.IntVar(&limit, "limit", 0, "at most `N` commits (default: all)")
-	f.BoolVar(&data, "data", false, "with the data of the events")
+	f.BoolVar(&full, "full", false, "with the data of the events")
 	_ = cmd.RegisterFlagCompletionFunc("types", fixed(words(domain.EventTypes())...))
 	return noFiles(cmd)
 }
 
 // history gathers the pages up to the limit and writes them.
-func (a *app) history(cmd *cobra.Command, req contract.HistoryRequest, limit int, data bool) error {
+func (a *app) history(cmd *cobra.Command, req contract.HistoryRequest, limit int, full bool) error {
 	return a.withClient(cmd.Context(), "", func(c *client.Client) error {
 		req.Limit = contract.MaxPage
 		if limit > 0 {
@@ -65,24 +65,24 @@ func (a *app) history(cmd *cobra.Command, req contract.HistoryRequest, limit int
 			}
 		}
 		reply := map[string]any{"session": req.Session, "commits": commits}
-		return a.show(reply, func(w io.Writer) error { return a.historyTable(w, commits, data) })
+		return a.show(reply, func(w io.Writer) error { return a.historyTable(w, commits, full) })
 	})
 }
 
-func (a *app) historyTable(w io.Writer, commits []contract.CommitEntry, data bool) error {
+func (a *app) historyTable(w io.Writer, commits []contract.CommitEntry, full bool) error {
 	if len(commits) == 0 {
 		_, err := fmt.Fprintln(w, "no commits match")
 		return err
 	}
 	table := term.NewTable(a.palette, "VERSION", "TIME", "STATE", "COMMAND", "BY", "EVENTS")
 	for _, entry := range commits {
-		a.historyRows(table, entry, data)
+		a.historyRows(table, entry, full)
 	}
 	return table.Write(w)
 }
 
 // historyRows adds a row for each event; what they share stands in the first.
-func (a *app) historyRows(table *term.Table, entry contract.CommitEntry, data bool) {
+func (a *app) historyRows(table *term.Table, entry contract.CommitEntry, full bool) {
 	head := []string{
 		strconv.FormatUint(entry.Version, 10), entry.Time.UTC().Format("2006-01-02 15:04:05.000"),
 		term.State(a.palette, entry.State), string(entry.Cause), clean(entry.Actor),
@@ -91,17 +91,17 @@ func (a *app) historyRows(table *term.Table, entry contract.CommitEntry, data bo
 		if i > 0 {
 			head = []string{"", "", "", "", ""}
 		}
-		table.Row(append(slices.Clone(head), a.eventText(e, data))...)
+		table.Row(append(slices.Clone(head), a.eventText(e, full))...)
 	}
 }
 
 // eventText is an event in one line.
-func (a *app) eventText(e contract.EventSummary, data bool) string {
+func (a *app) eventText(e contract.EventSummary, full bool) string {
 	text := string(e.Type)
 	if where := place(e.Chain, e.Step); where != "" {
 		text += " " + where
 	}
-	if data {
+	if full {
 		text += "  " + a.palette.Apply(term.Dim, shortJSON(e.Data))
 	}
 	return strings.TrimRight(text, " ")
