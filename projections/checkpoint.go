@@ -58,12 +58,12 @@ func (c Checkpoint) compacted(ctx context.Context, source Source) (bool, error) 
 	if c.Session == "" {
 		return false, nil
 	}
-	a, err := source.Load(ctx, eventstore.Key{User: c.User, Session: c.Session})
-	if errors.Is(err, eventstore.ErrCorrupt) || errors.Is(err, eventstore.ErrNotFound) {
+	a, err := load(ctx, source, eventstore.Key{User: c.User, Session: c.Session})
+	if errors.Is(err, eventstore.ErrCorrupt) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	return a.Session != nil && a.Session.Gone != nil && a.Seq > c.Seq, nil
+	return a.Session.Gone != nil && a.Seq > c.Seq, nil
 }

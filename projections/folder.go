@@ -11,23 +11,30 @@ import (
 // defaultFoldLimit is how many sessions a folder keeps at hand.
 const defaultFoldLimit = 16384
 
-// loader finds the newest state of a session.
-type loader func(context.Context, eventstore.Key) (eventstore.Aggregate, error)
+// load returns the newest state of a session. What the store has in memory may
+// be older than what was seen in the stream, so it is confirmed.
+func load(ctx context.Context, source Source, key eventstore.Key) (eventstore.Aggregate, error) {
+	a, err := source.Load(ctx, key)
+	if err != nil {
+		return a, err
+	}
+	return source.Confirm(ctx, a)
+}
 
 // folder follows the states of the sessions it sees commits of. It keeps those
 // seen last and loads what it doesn't know. It is for one goroutine.
 type folder struct {
 	limit  int
-	load   loader
+	source Source
 	states map[eventstore.Key]*list.Element // of eventstore.Aggregate
 	recent *list.List                       // most recently seen first
 }
 
-func newFolder(limit int, load loader) *folder {
+func newFolder(limit int, source Source) *folder {
 	if limit <= 0 {
 		limit = defaultFoldLimit
 	}
-	return &folder{limit: limit, load: load, states: map[eventstore.Key]*list.Element{}, recent: list.New()}
+	return &folder{limit: limit, source: source, states: map[eventstore.Key]*list.Element{}, recent: list.New()}
 }
 
 // fold returns the state of the session after the commit, or after a later one.
@@ -37,7 +44,7 @@ func (f *folder) fold(ctx context.Context, c eventstore.Committed) (eventstore.A
 	if known, ok := f.known(c); ok {
 		return f.keep(known), nil
 	}
-	loaded, err := f.load(ctx, c.Key)
+	loaded, err := load(ctx, f.source, c.Key)
 	if err != nil {
 		return eventstore.Aggregate{}, err
 	}

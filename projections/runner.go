@@ -63,7 +63,7 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 		cfg.Report = func(error) {}
 	}
 	return &Runner{
-		cfg: cfg, fold: newFolder(cfg.FoldLimit, cfg.Source.Load), begun: make(chan struct{}),
+		cfg: cfg, fold: newFolder(cfg.FoldLimit, cfg.Source), begun: make(chan struct{}),
 	}, nil
 }
 

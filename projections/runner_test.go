@@ -129,6 +129,11 @@ func TestRunnerWaitFor(t *testing.T) {
 	for i := range 5 {
 		go func() { woken <- r.WaitFor(t.Context(), w.at(uint64(i+2))) }()
 	}
+	eventually(t, "all waiters", func() bool {
+		r.gate.mu.Lock()
+		defer r.gate.mu.Unlock()
+		return len(r.gate.waiting) == 5
+	})
 	for range 5 {
 		w.do(a, &domain.SetMetadata{Set: map[string]string{"n": fmt.Sprint(w.n)}})
 	}
@@ -244,13 +249,36 @@ func TestMeter(t *testing.T) {
 	}
 }
 
+// counting counts loads.
+type counting struct {
+	Source
+	n *int
+}
+
+func (c *counting) Load(ctx context.Context, k eventstore.Key) (eventstore.Aggregate, error) {
+	*c.n++
+	return c.Source.Load(ctx, k)
+}
+
+// What the store has in memory may lie behind the stream.
+func TestLoadIsNeverBehind(t *testing.T) {
+	w := newWorld(t)
+	k := key("ada", "s1")
+	w.create(k)
+	behind := openWorld(t, w.driver, eventstore.Config{})
+	if a, err := behind.store.Load(t.Context(), k); err != nil || a.Seq != 1 {
+		t.Fatal(a, err)
+	}
+	w.do(k, &domain.Start{})
+	if a, err := load(t.Context(), behind.store, k); err != nil || a.Seq != 2 {
+		t.Errorf("state at %d: %v", a.Seq, err)
+	}
+}
+
 func TestFolderForgets(t *testing.T) {
 	loads := 0
 	w := newWorld(t)
-	f := newFolder(1, func(ctx context.Context, k eventstore.Key) (eventstore.Aggregate, error) {
-		loads++
-		return w.store.Load(ctx, k)
-	})
+	f := newFolder(1, &counting{w.store, &loads})
 	for _, id := range []string{"s1", "s2"} {
 		w.create(key("ada", id))
 	}

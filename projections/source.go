@@ -10,8 +10,10 @@ import (
 // All methods are safe for concurrent use.
 type Source interface {
 	Info(ctx context.Context) (eventstore.Info, error)
-	// Load returns the newest state of a session.
+	// Load returns the state of a session, which may be an older one.
 	Load(ctx context.Context, key eventstore.Key) (eventstore.Aggregate, error)
+	// Confirm returns the newest state.
+	Confirm(ctx context.Context, a eventstore.Aggregate) (eventstore.Aggregate, error)
 	// Cached returns the newest state that is in memory, without any I/O.
 	Cached(key eventstore.Key) (eventstore.Aggregate, bool)
 	// Observe tells the cache what was committed, by whomever.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"reprise/contract"
-	"reprise/domain"
 	"reprise/eventstore"
 )
 
@@ -151,7 +150,7 @@ func (t *tenure) base(ctx context.Context) (uint64, error) {
 func (t *tenure) catchUp(ctx context.Context, from, to uint64) error {
 	defer t.v.setRebuilding(false)
 	batch := map[eventstore.Key]eventstore.Aggregate{}
-	fold := newFolder(t.v.cfg.FoldLimit, t.v.cfg.Source.Load)
+	fold := newFolder(t.v.cfg.FoldLimit, t.v.cfg.Source)
 	take := func(c eventstore.Committed, err error) error {
 		if err == nil {
 			err = t.take(ctx, fold, batch, c)
@@ -341,16 +340,6 @@ func (t *tenure) view(ctx context.Context, key eventstore.Key, a eventstore.Aggr
 		return View{Key: contract.ViewKey(key.User, key.Session)}, nil
 	}
 	return encodeView(a, t.v.cfg.Declared)
-}
-
-// load returns the newest state; a session without history is one that does
-// not exist.
-func load(ctx context.Context, source Source, key eventstore.Key) (eventstore.Aggregate, error) {
-	a, err := source.Load(ctx, key)
-	if errors.Is(err, eventstore.ErrNotFound) || err == nil && a.Session == nil {
-		return eventstore.Aggregate{Key: key, Session: domain.New(key.User, key.Session)}, nil
-	}
-	return a, err
 }
 
 // rebuild writes everything anew. What was marked meanwhile is put behind it.
