@@ -172,3 +172,23 @@ func BenchmarkIndexPut(b *testing.B) {
 		x.put(key("ada", e.ID), newRow(e), true)
 	}
 }
+
+// Views that are removed while they are read are no base for an index.
+func TestIndexNoticesARebuild(t *testing.T) {
+	w := newWorld(t)
+	store := NewMemoryViews()
+	x := w.index(store, "team")
+	wr := writer(t, store)
+	before := Checkpoint{Incarnation: "i", Seq: 5}
+	for _, test := range []struct {
+		now Checkpoint
+		ok  bool
+	}{{before, true}, {Checkpoint{Incarnation: "i", Seq: 6}, true}, {Checkpoint{}, false}, {Checkpoint{Incarnation: "i", Seq: 4}, false}} {
+		if err := wr.SetCheckpoint(t.Context(), test.now); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.stillCovered(t.Context(), before); (err == nil) != test.ok {
+			t.Errorf("%+v: %v", test.now, err)
+		}
+	}
+}

@@ -215,6 +215,26 @@ func TestRunnerTriesAgainWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
+func TestRunnerSkipsACommitOfAHistoryThatCantBeRead(t *testing.T) {
+	w := newWorld(t)
+	a, b := key("ada", "s1"), key("ada", "s2")
+	w.create(a)
+	w.do(a, &domain.Start{})
+	w.create(b)
+	other := openWorld(t, w.driver, eventstore.Config{CacheBytes: -1})
+	p := &tape{from: 1}
+	source := &failing{Source: other.store, left: 1, err: &eventstore.CommitError{Key: a, Seq: 1, Kind: "bytes"}}
+	r, err := NewRunner(RunnerConfig{Source: source, Projections: []Projection{p}, Report: w.report.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.background(r.Run)
+	w.wait(r)
+	if len(p.skipped) != 1 || p.skipped[0] != 2 || len(p.all()) != 1 || w.report.count(eventstore.ErrCorrupt) != 1 {
+		t.Errorf("skipped %v, %d commits", p.skipped, len(p.all()))
+	}
+}
+
 // failing can't load for a while.
 type failing struct {
 	Source
