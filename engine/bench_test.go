@@ -122,6 +122,7 @@ func runClients(b *testing.B, ns *server.Server, clients int, next func(client, 
 	left.Store(int64(b.N))
 	var wg sync.WaitGroup
 	b.ReportAllocs()
+	used := cpuTime(b)
 	b.ResetTimer()
 	for client := range clients {
 		wg.Go(func() {
@@ -138,6 +139,7 @@ func runClients(b *testing.B, ns *server.Server, clients int, next func(client, 
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
+	b.ReportMetric(float64((cpuTime(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
 	if failed.Load() > 0 {
 		b.Errorf("%d of %d requests failed", failed.Load(), b.N)
 	}
