@@ -38,7 +38,7 @@ func (w *Worker) dispatch(ctx context.Context, s shift, h *handler, msg *nats.Ms
 		w.ack(msg, ackNever)
 		return
 	}
-	if !h.limit.take(ctx, holdTask) {
+	if ctx.Err() != nil || !h.limit.take(ctx, holdTask) {
 		w.nak(msg, 0)
 		return
 	}

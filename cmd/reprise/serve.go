@@ -34,7 +34,7 @@ type serveFlags struct {
 
 // serverCommands are those that serve, or are about this program.
 func (a *app) serverCommands() []*cobra.Command {
-	return []*cobra.Command{a.serveCommand(), a.versionCommand()}
+	return []*cobra.Command{a.serveCommand(), a.workerCommand(), a.versionCommand()}
 }
 
 func (a *app) serveCommand() *cobra.Command {
