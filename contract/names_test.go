@@ -175,3 +175,23 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 	}()
 	contract.Status("strange")
 }
+
+func TestTaskSubjects(t *testing.T) {
+	t.Parallel()
+	n := contract.Default()
+	want := contract.TaskRef{Action: "mail", User: "a b", Session: "s1", Chain: "c", Step: "x"}
+	if got, ok := n.ParseWork(n.Work("mail", "a b", "s1", "c", "x")); got != want || !ok {
+		t.Errorf("the subject reads as %+v, %v", got, ok)
+	}
+	for _, subject := range []string{
+		"", "reprise.work", "reprise.work.mail.ann.s1.c", "reprise.work.mail.ann.s1.c.x.y", "other.work.mail.ann.s1.c.x",
+		"reprise.work.mail.=YW5u.s1.c.x", "reprise.work..ann.s1.c.x", "reprise.work.mail.ann.s1.c.*", "reprise.wrk.mail.ann.s1.c.x",
+	} {
+		if got, ok := n.ParseWork(subject); ok {
+			t.Errorf("%q reads as %+v", subject, got)
+		}
+	}
+	if got := n.Serve("w", "mail"); got != "reprise.wrk.w.mail.serve" {
+		t.Errorf("serve: %s", got)
+	}
+}

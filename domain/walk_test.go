@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -291,9 +292,20 @@ func placeOf(s *domain.Session) place {
 	return p
 }
 
-// walk runs every command in every situation. The clock of an engine's timeout
-// has run out: an hour has passed since.
+var walkedOnce struct {
+	sync.Once
+	cells []walked
+}
+
+// walk runs every command in every situation, once for all tests. The clock of
+// an engine's timeout has run out: an hour has passed since.
 func walk(t *testing.T) []walked {
+	t.Helper()
+	walkedOnce.Do(func() { walkedOnce.cells = walkAll(t) })
+	return walkedOnce.cells
+}
+
+func walkAll(t *testing.T) []walked {
 	t.Helper()
 	var all []walked
 	for _, sit := range situations() {

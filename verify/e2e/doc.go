@@ -1,0 +1,17 @@
+// Package e2e drives the real binary from outside, with nothing but a plain
+// NATS client: core requests, KV reads, and the event stream as anybody may
+// read it.
+//
+//	main_test.go      builds the binary once
+//	process_test.go   one process of it: start, drain, kill
+//	peer_test.go      a plain client
+//	history_test.go   reads the event stream, verifies and folds it
+//	plain_test.go     what every client may rely on
+//	input_test.go     bad input
+//	isolation_test.go users and their secrets
+//	queue_test.go     fire-and-forget
+//	load_test.go      clients that create and command as fast as they can
+//	stop_test.go      SIGTERM and SIGKILL under load
+//	two_test.go       two instances on one server
+//	cli_test.go       the command line, with and without a server
+package e2e
