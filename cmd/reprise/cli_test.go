@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"reprise/client"
 	"reprise/contract"
@@ -353,4 +354,26 @@ func TestMomentFlag(t *testing.T) {
 			t.Errorf("%s reads %q", text, m.String())
 		}
 	}
+}
+
+// A flag of one command that means something else than the flag of the same
+// name on every command would take that one away.
+func TestNoFlagHidesAnother(t *testing.T) {
+	a := newApp(nil, nil, nil)
+	a.getenv = environment()
+	root := a.root()
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		cmd.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
+			for up := cmd.Parent(); up != nil; up = up.Parent() {
+				if up.PersistentFlags().Lookup(f.Name) != nil {
+					t.Errorf("%s: --%s hides the flag of that name of %q", cmd.CommandPath(), f.Name, up.CommandPath())
+				}
+			}
+		})
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
 }
