@@ -65,9 +65,9 @@ func (a *app) connectionFlags(cmd *cobra.Command) {
 // to write what it says.
 func (a *app) outputFlags(cmd *cobra.Command) {
 	f, g := cmd.PersistentFlags(), &a.flags
-	f.StringVarP(&g.output, "output", "o", "", "write a `FORMAT`: table, json or yaml (default: table)")
+	f.StringVarP(&g.output, "format", "o", "", "write a `FORMAT`: table, json or yaml (default: table)")
 	f.BoolVar(&g.json, "json", false, "the same as -o json")
-	_ = cmd.RegisterFlagCompletionFunc("output", fixed(formatTable, formatJSON, formatYAML))
+	_ = cmd.RegisterFlagCompletionFunc("format", fixed(formatTable, formatJSON, formatYAML))
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		switch g.format() {
 		case formatTable, formatJSON, formatYAML:

@@ -86,7 +86,7 @@ func (a *app) versionCommand() *cobra.Command {
 			return usage(cmd, "-o %s: there are table, json and yaml", a.flags.output)
 		},
 	}
-	cmd.Flags().StringVarP(&a.flags.output, "output", "o", "", "`FORMAT`: table, json or yaml (default: table)")
+	cmd.Flags().StringVarP(&a.flags.output, "format", "o", "", "`FORMAT`: table, json or yaml (default: table)")
 	cmd.Flags().BoolVar(&a.flags.json, "json", false, "the same as -o json")
 	_ = cmd.RegisterFlagCompletionFunc("output", fixed(formatTable, formatJSON, formatYAML))
 	return cmd
