@@ -2,20 +2,49 @@ package engine
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"reprise/contract"
 	"reprise/domain"
 )
 
-// commandTimeout bounds one command from the head of its lane to its answer.
-const commandTimeout = 10 * time.Second
+const (
+	// commandTimeout bounds one command from the head of its lane to its answer.
+	commandTimeout = 10 * time.Second
+	// sharedFor is how long commands share one deadline: it is later than
+	// commandTimeout by that at most, and no timer is needed for each of them.
+	sharedFor = time.Second
+)
+
+// deadlines hands out contexts that end after commandTimeout.
+type deadlines struct {
+	mu     sync.Mutex
+	ctx    context.Context
+	cancel context.CancelFunc
+	until  time.Time
+}
+
+// next returns a context that ends between commandTimeout and sharedFor more
+// from now.
+func (d *deadlines) next() context.Context {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ctx == nil || now.After(d.until) {
+		d.until = now.Add(sharedFor)
+		// The one before goes on for its commands and ends by itself.
+		d.ctx, d.cancel = context.WithTimeout(context.Background(), commandTimeout+sharedFor)
+	}
+	return d.ctx
+}
 
 // executor brings commands to the commander by the lanes of their sessions. It
 // is safe for concurrent use.
 type executor struct {
 	lanes     *lanes
 	commander *commander
+	deadlines deadlines
 }
 
 // submit takes a command and returns at once. done is called with its answer,
@@ -41,7 +70,5 @@ func (x *executor) submit(r Request, a address, body []byte, done func(contract.
 }
 
 func (x *executor) do(r Request) (contract.Reply, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
-	defer cancel()
-	return x.commander.Do(ctx, r)
+	return x.commander.Do(x.deadlines.next(), r)
 }

@@ -153,12 +153,23 @@ func (a *answers) mayAnswer(reply string) bool {
 	return false
 }
 
-// give answers with a body.
+// give answers a query with a body.
 func (a *answers) give(to string, body any) {
-	if to == "" {
-		return
+	if to != "" {
+		data, err := domain.Marshal(body)
+		a.publish(to, data, err)
 	}
-	data, err := domain.Marshal(body)
+}
+
+// confirm answers an accepted command.
+func (a *answers) confirm(to string, reply *contract.Reply) {
+	if to != "" {
+		data, err := marshalReply(reply)
+		a.publish(to, data, err)
+	}
+}
+
+func (a *answers) publish(to string, data []byte, err error) {
 	if err == nil && int64(len(data)) > a.nc.MaxPayload() {
 		err = domain.Reject(domain.CodeInvalid, domain.StateNone, "the answer has %d bytes, and this server takes %d in one message; ask for less", len(data), a.nc.MaxPayload())
 	}

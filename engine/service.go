@@ -179,7 +179,7 @@ func (s *service) command(m micro.Request, stats *endpointStats) {
 func (s *service) answer(to, id string, reply contract.Reply, err error, stats *endpointStats) {
 	if err == nil {
 		stats.answered.Add(1)
-		s.answers.give(to, reply)
+		s.answers.confirm(to, &reply)
 		return
 	}
 	stats.rejected.Add(1)
