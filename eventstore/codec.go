@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"reprise/domain"
@@ -68,29 +67,6 @@ func Hash(body []byte) string {
 	return hex.EncodeToString(digest[:])
 }
 
-// Encode returns the body of a commit. The same commit always gives the same
-// bytes. It fails only for a payload that is not JSON.
-func (c Codec) Encode(commit *domain.Commit) ([]byte, error) {
-	wire := wireCommit{
-		V: domain.CommitVersion, Commit: commit.ID, Session: commit.Session, User: commit.User,
-		Version: commit.Version, Time: commit.Time.UTC(), Actor: commit.Actor, Cause: commit.Cause,
-		State: commit.State, Digest: commit.Digest, Prev: commit.Prev, Queue: commit.Queue,
-		Results: commit.Results, Events: make([]wireEvent, 0, len(commit.Events)),
-	}
-	for _, event := range commit.Events {
-		data, err := domain.Marshal(event)
-		if err != nil {
-			return nil, fmt.Errorf("encode %s: %w", event.Type(), err)
-		}
-		v := c.Upcasts.Current(event.Type())
-		if v == 1 {
-			v = 0
-		}
-		wire.Events = append(wire.Events, wireEvent{Type: event.Type(), V: v, Data: data})
-	}
-	return domain.Marshal(wire)
-}
-
 // Decode reads a stored message. The error is a *CommitError that names the
 // session and the sequence; a message without a guard is KindForeign. It does
 // not look at other commits.
@@ -131,6 +107,10 @@ func (c Codec) decodeBody(m Message) (*domain.Commit, error) {
 // decodeEnvelope reads all but the data of the events. An unknown version is
 // told apart from damage before the fields are looked at.
 func (c Codec) decodeEnvelope(m Message, wire *wireCommit) error {
+	if readEnvelope(m, wire) {
+		return checkEnvelope(m, wire)
+	}
+	*wire = wireCommit{}
 	strict := decodeStrict(m.Body, wire)
 	if strict != nil {
 		var only struct{ V int }
@@ -139,9 +119,15 @@ func (c Codec) decodeEnvelope(m Message, wire *wireCommit) error {
 			strict = nil
 		}
 	}
-	switch {
-	case strict != nil:
+	if strict != nil {
 		return commitError(m, KindBytes, "the body is not a commit: "+strict.Error(), strict)
+	}
+	return checkEnvelope(m, wire)
+}
+
+// checkEnvelope looks at what was read.
+func checkEnvelope(m Message, wire *wireCommit) error {
+	switch {
 	case wire.V > domain.CommitVersion || wire.V < 0:
 		return commitError(m, KindVersion, fmt.Sprintf("the commit has version %d; this program reads up to %d", wire.V, domain.CommitVersion), nil)
 	case wire.V == 0:
@@ -164,7 +150,7 @@ func (c Codec) decodeEvent(m Message, i int, e wireEvent) (domain.Event, error) 
 		return nil, commitError(m, KindVersion, fmt.Sprintf("events[%d] is version %d of %s; this program reads up to %d", i, e.V, e.Type, current), nil)
 	}
 	data, err := c.Upcasts.upcast(e.Type, version, e.Data)
-	if err == nil {
+	if err == nil && string(data) != "{}" {
 		err = decodeStrict(data, event)
 	}
 	if err != nil {
@@ -173,10 +159,8 @@ func (c Codec) decodeEvent(m Message, i int, e wireEvent) (domain.Event, error) 
 	return event, nil
 }
 
-// errTrailing says that something follows the JSON value.
-var errTrailing = errors.New("something follows the JSON value")
-
-// decodeStrict reads one JSON object; unknown fields are an error.
+// decodeStrict reads one JSON object; unknown fields and anything after it are
+// an error.
 func decodeStrict(raw []byte, into any) error {
 	if len(raw) == 0 || raw[0] != '{' {
 		return errors.New("it is not a JSON object")
@@ -186,8 +170,8 @@ func decodeStrict(raw []byte, into any) error {
 	if err := dec.Decode(into); err != nil {
 		return err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errTrailing
+	if dec.InputOffset() != int64(len(raw)) {
+		return errors.New("something follows the JSON object")
 	}
 	return nil
 }

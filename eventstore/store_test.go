@@ -14,7 +14,7 @@ import (
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // propose decides a command on an aggregate, as an engine does.
-func propose(t *testing.T, agg eventstore.Aggregate, id string, c domain.Command) eventstore.Proposal {
+func propose(t testing.TB, agg eventstore.Aggregate, id string, c domain.Command) eventstore.Proposal {
 	t.Helper()
 	now := epoch.Add(time.Duration(agg.Session.Version) * time.Second)
 	d, err := domain.Decide(agg.Session, c, domain.Env{Now: now, Actor: "ada", CommandID: id, Head: agg.Hash})
