@@ -162,9 +162,6 @@ func (c *commander) carry(ctx context.Context, r Request, t task) (contract.Repl
 			continue
 		}
 		reply, err := t.append(ctx, o)
-		if errors.Is(err, eventstore.ErrUnknownOutcome) {
-			return c.readBack(ctx, t, err)
-		}
 		if !errors.Is(err, eventstore.ErrConflict) {
 			return reply, err
 		}
@@ -180,20 +177,6 @@ func (c *commander) carry(ctx context.Context, r Request, t task) (contract.Repl
 		}
 		confirmed = true
 	}
-}
-
-// readBack looks once whether a commit whose acknowledgement was lost is there;
-// cause is the answer if not, since it may still come.
-func (c *commander) readBack(ctx context.Context, t task, cause error) (contract.Reply, error) {
-	if _, err := t.confirm(ctx); err != nil {
-		return contract.Reply{}, cause
-	}
-	o, err := t.decide(ctx)
-	if err == nil && o.final && o.rejected == nil && o.reply.Duplicate {
-		o.reply.Duplicate = false
-		return o.reply, nil
-	}
-	return contract.Reply{}, cause
 }
 
 // giveWay waits a little before a conflict is tried again; the first one is

@@ -19,6 +19,9 @@ const (
 	// queueParallel is the number of queued commands that are taken from the
 	// stream and not settled.
 	queueParallel = 256
+	// queueLanes bounds those that are in lanes: some are acknowledged already
+	// and about to leave.
+	queueLanes = 4 * queueParallel
 	// queueAckWait is when the server offers a command again that is not
 	// settled; the queue leaves such an offer alone.
 	queueAckWait = time.Minute
@@ -68,7 +71,7 @@ func newQueue(cfg queueConfig) *queue {
 // it returns, unless the server can't be reached. It may be called again, not
 // at the same time.
 func (q *queue) run(ctx context.Context) error {
-	q.lanes = newLanes(queueParallel, queueParallel)
+	q.lanes = newLanes(queueLanes, queueLanes)
 	defer q.lanes.close()
 	for ctx.Err() == nil {
 		err := q.consume(ctx)
@@ -84,6 +87,8 @@ func (q *queue) run(ctx context.Context) error {
 // consume makes the consumer anew, so that the server begins with the first
 // command that is not settled, and dispatches what comes.
 func (q *queue) consume(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what is waiting for a better moment is left to the next consumer
 	consumer, err := q.makeConsumer(ctx)
 	if err != nil {
 		return err
@@ -107,7 +112,9 @@ func (q *queue) consume(ctx context.Context) error {
 		if meta.Sequence.Consumer != next {
 			return fmt.Errorf("%w: %d came instead of %d", errOutOfOrder, meta.Sequence.Consumer, next)
 		}
-		q.dispatch(ctx, m, meta.Sequence.Stream)
+		if err := q.dispatch(ctx, m, meta.Sequence.Stream); err != nil {
+			return fmt.Errorf("queue: sequence %d: %w", meta.Sequence.Stream, err)
+		}
 	}
 }
 
@@ -131,28 +138,32 @@ func (q *queue) makeConsumer(ctx context.Context) (jetstream.Consumer, error) {
 
 // dispatch puts a command into the lane of its session, unless it is there
 // already.
-func (q *queue) dispatch(ctx context.Context, m jetstream.Msg, seq uint64) {
+func (q *queue) dispatch(ctx context.Context, m jetstream.Msg, seq uint64) error {
 	q.mu.Lock()
 	_, again := q.pending[seq]
 	q.pending[seq] = struct{}{}
 	q.mu.Unlock()
 	if again {
-		return
+		return nil
 	}
 	item := q.read(m, seq)
 	q.settled.Add(1)
-	settle := func() {
-		defer q.settled.Done()
+	err := q.lanes.submit(item.lane(), func() {
 		q.settle(ctx, item)
-		q.mu.Lock()
-		delete(q.pending, seq)
-		q.mu.Unlock()
+		q.leave(seq)
+	})
+	if err != nil {
+		q.leave(seq)
 	}
-	if err := q.lanes.submit(item.lane(), settle); err != nil {
-		// No more are taken than lanes hold, so this is the queue's end.
-		q.Logger.Error("a queued command was left in the stream", "error", err, "sequence", seq)
-		q.settled.Done()
-	}
+	return err
+}
+
+// leave forgets a command that was dispatched.
+func (q *queue) leave(seq uint64) {
+	q.mu.Lock()
+	delete(q.pending, seq)
+	q.mu.Unlock()
+	q.settled.Done()
 }
 
 // queued is a command from the queue.

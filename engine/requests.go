@@ -154,6 +154,9 @@ func hasPrefixFold(text, prefix string) bool {
 // readHeader fills in what the headers say. Headers that begin with Reprise-
 // and are not known are rejected by name.
 func (r *Request) readHeader(header nats.Header) error {
+	if ids := header[contract.HeaderCommandID]; len(ids) == 1 && domain.ValidCommandID(ids[0]) {
+		r.ID = ids[0] // first of all, so that every answer can name it
+	}
 	for name, values := range header {
 		if name == contract.HeaderTraceParent && len(values) > 0 {
 			r.TraceParent = values[0]
@@ -245,7 +248,7 @@ func (r *Request) readBody(a address, body []byte) error {
 	return nil
 }
 
-// others returns the second session that a command is about, which is named in
+// other returns the second session that a command is about, which is named in
 // its body; false if there is none. The body has to be read.
 func (r *Request) other() (eventstore.Key, bool) {
 	switch c := r.Command.(type) {

@@ -84,7 +84,7 @@ func startService(cfg serviceConfig) (*service, error) {
 	var err error
 	s.micro, err = micro.AddService(cfg.Requests, micro.Config{
 		Name: serviceName, Version: cfg.Version, QueueGroup: serviceGroup,
-		Description:  "sessions of chains of steps, commanded and queried; see docs/contract.md",
+		Description:  "sessions of chains of steps, commanded and queried",
 		Metadata:     map[string]string{"prefix": cfg.Names.Prefix()},
 		StatsHandler: s.stats,
 	})
@@ -275,15 +275,23 @@ func (s *service) strayed(subject string) error {
 	return domain.Invalid("query", "there is no query %.80q; there are %s", name, strings.Join(names, ", "))
 }
 
-// before is how many tokens stand between the kind of a subject and its verb.
-var before = map[string]int{forCommand: 2, forWorker: 4, forOperator: 4}
+// served says of each kind of command subject how many tokens stand before the
+// verb, and which verbs have endpoints.
+var served = map[string]struct {
+	before int
+	verbs  map[domain.Verb]bool
+}{
+	forCommand:  {2, userVerbs},
+	forWorker:   {4, workerVerbs},
+	forOperator: {4, operatorVerbs},
+}
 
 func (s *service) strayedCommand(subject, kind, rest string) error {
-	for range before[kind] {
+	known := served[kind]
+	for range known.before {
 		_, rest = cutToken(rest)
 	}
-	verbs := map[string]map[domain.Verb]bool{forCommand: userVerbs, forWorker: workerVerbs, forOperator: operatorVerbs}[kind]
-	if verbs[domain.Verb(rest)] {
+	if known.verbs[domain.Verb(rest)] {
 		return nil
 	}
 	_, err := parseAddress(subject)
