@@ -33,6 +33,9 @@ type Config struct {
 	MetadataKeys []string
 	// CacheBytes bounds the aggregate cache; 0 means the store's default.
 	CacheBytes int64
+	// MaxPerAction and MaxPerUser bound how many steps of one action, and of one
+	// user, are offered or in flight; 0 means no bound.
+	MaxPerAction, MaxPerUser int
 	// ID names this engine; a random one if empty.
 	ID string
 	// Logger gets what an operator should know; nothing is logged if nil.
@@ -50,6 +53,9 @@ func (c *Config) validate() (contract.Names, error) {
 	}
 	if c.Replicas < 0 || c.Replicas > 5 {
 		problems = append(problems, fmt.Errorf("%d replicas are outside 1 to 5", c.Replicas))
+	}
+	if c.MaxPerAction < 0 || c.MaxPerUser < 0 {
+		problems = append(problems, fmt.Errorf("limits of %d steps an action and %d a user; use 0 for none, or 1 and more", c.MaxPerAction, c.MaxPerUser))
 	}
 	if c.Replicas == 0 {
 		c.Replicas = 1

@@ -45,6 +45,9 @@ type executor struct {
 	lanes     *lanes
 	commander *commander
 	deadlines deadlines
+	// alive is told of every accepted heartbeat before it is answered; it may be
+	// nil.
+	alive func(context.Context, Request) error
 }
 
 // submit takes a command and returns at once. done is called with its answer,
@@ -70,5 +73,10 @@ func (x *executor) submit(r Request, a address, body []byte, done func(contract.
 }
 
 func (x *executor) do(r Request) (contract.Reply, error) {
-	return x.commander.Do(x.deadlines.next(), r)
+	ctx := x.deadlines.next()
+	reply, err := x.commander.Do(ctx, r)
+	if err == nil && r.Verb == domain.VerbHeartbeat && x.alive != nil {
+		err = x.alive(ctx, r)
+	}
+	return reply, err
 }

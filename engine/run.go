@@ -22,7 +22,7 @@ const drainPatience = 20 * time.Second
 // conns are the connections of an engine. They are separate so that no kind of
 // work waits behind another.
 type conns struct {
-	requests, replies, read, write, views *nats.Conn
+	requests, replies, read, write, views, work *nats.Conn
 }
 
 // dial opens all connections or none.
@@ -30,6 +30,7 @@ func (e *Engine) dial() (*conns, error) {
 	c := &conns{}
 	for name, to := range map[string]**nats.Conn{
 		"requests": &c.requests, "replies": &c.replies, "read": &c.read, "write": &c.write, "views": &c.views,
+		"work": &c.work,
 	} {
 		options := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait)}
 		if name == "write" {
@@ -49,7 +50,7 @@ func (e *Engine) dial() (*conns, error) {
 const reconnectWait = 250 * time.Millisecond
 
 func (c *conns) close() {
-	for _, nc := range []*nats.Conn{c.requests, c.replies, c.read, c.write, c.views} {
+	for _, nc := range []*nats.Conn{c.requests, c.replies, c.read, c.write, c.views, c.work} {
 		if nc != nil {
 			nc.Close()
 		}
@@ -58,16 +59,18 @@ func (c *conns) close() {
 
 // parts is what an engine consists of while it runs.
 type parts struct {
-	conns    *conns
-	driver   *esjs.Driver
-	store    *eventstore.Store
-	views    *projections.Views
-	index    *projections.Index
-	runner   *projections.Runner
-	executor *executor
-	holder   *holder
-	queue    queueConfig
-	service  *service
+	conns      *conns
+	driver     *esjs.Driver
+	store      *eventstore.Store
+	views      *projections.Views
+	index      *projections.Index
+	runner     *projections.Runner
+	executor   *executor
+	holder     *holder
+	queue      queueConfig
+	work       *workStreams
+	dispatcher *dispatcher
+	service    *service
 }
 
 // Run serves until ctx ends, which gives nil after everything accepted was
@@ -104,11 +107,15 @@ func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.project(p, viewStore); err != nil {
+	if p.work, err = openWorkStreams(ctx, c.work, e.names, e.cfg.Replicas); err != nil {
 		return nil, err
 	}
 	commander := newCommander(commanderConfig{Store: p.store, Clock: e.cfg.Clock, Logger: e.cfg.Logger})
 	p.executor = &executor{lanes: newLanes(maxInFlight, maxPerSession), commander: commander}
+	p.executor.alive = newLeaseBook(p.work, p.store.Cached).renew
+	if err := e.project(p, viewStore); err != nil {
+		return nil, err
+	}
 	streams, err := ensureQueueStreams(ctx, js, e.names, e.cfg.storage(), e.cfg.Replicas, e.cfg.Clock())
 	if err != nil {
 		return nil, err
@@ -161,8 +168,13 @@ func (e *Engine) project(p *parts, store projections.ViewStore) error {
 	if err != nil {
 		return err
 	}
+	p.dispatcher = newDispatcher(dispatchConfig{
+		Conn: p.conns.work, Streams: p.work, Names: e.names, Store: p.store, Index: p.index, Executor: p.executor,
+		Wait:  func(ctx context.Context, to contract.Position) error { return p.runner.WaitFor(ctx, to) },
+		Clock: e.cfg.Clock, Logger: e.cfg.Logger, MaxAction: e.cfg.MaxPerAction, MaxUser: e.cfg.MaxPerUser,
+	})
 	p.runner, err = projections.NewRunner(projections.RunnerConfig{
-		Source: p.store, Projections: []projections.Projection{p.index, p.views}, Report: report,
+		Source: p.store, Projections: []projections.Projection{p.index, p.views, p.dispatcher}, Report: report,
 	})
 	return err
 }
@@ -211,23 +223,17 @@ func (p *parts) drain() error {
 	return errors.Join(p.service.stop(ctx), p.executor.lanes.drain(ctx), p.conns.replies.FlushWithContext(ctx))
 }
 
-// hold is the work of the holder: it writes the views and applies the queue.
+// hold is the work of the holder: it writes the views, applies the queue, offers
+// steps and ends what is over its time.
 func (p *parts) hold(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	ended := make(chan error, 2)
-	go func() { ended <- p.views.Run(ctx) }()
-	go func() { ended <- newQueue(p.queue).run(ctx) }()
-	first := <-ended
-	stop()
-	return errors.Join(first, <-ended)
+	return together(ctx, p.views.Run, newQueue(p.queue).run, p.dispatcher.run)
 }
 
 func (e *Engine) serviceConfig(p *parts) serviceConfig {
 	q := &queries{store: p.store, index: p.index, wait: p.runner.WaitFor, position: p.runner.Position}
 	return serviceConfig{
 		Names: e.names, Version: Version, Requests: p.conns.requests, Replies: p.conns.replies,
-		Executor: p.executor, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
+		Executor: p.executor, Serve: p.work.serve, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
 		Queries: map[string]queryFunc{
 			contract.QueryGet:     asked(q, q.get),
 			contract.QueryList:    asked(q, q.list),

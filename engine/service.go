@@ -48,8 +48,10 @@ type serviceConfig struct {
 	Requests, Replies *nats.Conn
 	Executor          *executor
 	Queries           map[string]queryFunc
-	Clock             func() time.Time
-	Logger            *slog.Logger
+	// Serve makes the consumers of workers; nil if there are none.
+	Serve  serveFunc
+	Clock  func() time.Time
+	Logger *slog.Logger
 	// Inboxes are the prefixes of the subjects to which answers may go;
 	// "_INBOX." if empty.
 	Inboxes []string
@@ -106,6 +108,7 @@ func (s *service) subscribe() error {
 		s.addVerbs(prefix+".adm.*.cmd.*.*.", "adm-", domain.UserVerbs()),
 		s.addVerbs(prefix+".adm.*.cmd.*.*.", "adm-", domain.OperatorVerbs()),
 		s.addVerbs(prefix+".wrk.*.*.*.*.", "wrk-", domain.WorkerVerbs()),
+		s.addServe(),
 	}
 	for name, query := range s.Queries {
 		errs = append(errs, s.add("qry-"+name, prefix+".qry.*."+name, s.query(query)))
@@ -258,6 +261,9 @@ func (s *service) stray(m *nats.Msg) {
 
 // strayed returns nil for a subject that an endpoint serves.
 func (s *service) strayed(subject string) error {
+	if s.Serve != nil && asksToServe(subject) {
+		return nil
+	}
 	_, rest := cutToken(subject)
 	kind, rest := cutToken(rest)
 	if kind != forQuery {

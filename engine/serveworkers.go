@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
+
+	"reprise/contract"
+	"reprise/domain"
+)
+
+const (
+	// serveVerb ends the subject on which workers ask where to pull.
+	serveVerb = "serve"
+	// taskAckWait is when the server offers a task again that a worker took and
+	// said nothing about. Its lease does not hang on it.
+	taskAckWait = 30 * time.Second
+	// maxTaken is how many tasks of one action are with workers at once, taken
+	// and not yet claimed.
+	maxTaken = 4096
+	// consumerIdle is how long the server keeps the consumer of an action for
+	// which no worker pulls; the next one that asks has it made again.
+	consumerIdle = 24 * time.Hour
+)
+
+// serveFunc makes the consumer of an action, or finds it.
+type serveFunc func(ctx context.Context, action string) (contract.ServeReply, error)
+
+// serve answers a worker that wants to execute steps of an action. Any engine
+// may answer.
+func (w *workStreams) serve(ctx context.Context, action string) (contract.ServeReply, error) {
+	cfg := jetstream.ConsumerConfig{
+		Durable: action, Description: "Reprise: the workers of action " + action,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: taskAckWait, MaxDeliver: -1, MaxAckPending: maxTaken,
+		FilterSubject: w.names.Prefix() + ".work." + action + ".>", InactiveThreshold: consumerIdle,
+	}
+	_, err := w.js.CreateOrUpdateConsumer(ctx, w.names.WorkStream(), cfg)
+	if err != nil {
+		return contract.ServeReply{}, domain.Reject(domain.CodeUnavailable, domain.StateNone,
+			"there are no tasks of action %q for now: %v; ask again", action, err)
+	}
+	return contract.ServeReply{Stream: w.names.WorkStream(), Consumer: action, Lease: domain.Duration(defaultLease)}, nil
+}
+
+// serveSubject returns what workers ask on: <prefix>.wrk.<worker>.<action>.serve.
+func serveSubject(names contract.Names) string {
+	return names.Prefix() + "." + forWorker + ".*.*." + serveVerb
+}
+
+// asksToServe reports whether a subject is one of those.
+func asksToServe(subject string) bool {
+	_, rest := cutToken(subject)
+	kind, rest := cutToken(rest)
+	return kind == forWorker && strings.Count(rest, ".") == 2 && strings.HasSuffix(rest, "."+serveVerb)
+}
+
+// addServe adds the endpoint for workers that ask, unless nobody serves them.
+func (s *service) addServe() error {
+	if s.Serve == nil {
+		return nil
+	}
+	return s.add("wrk-"+serveVerb, serveSubject(s.Names), func(m micro.Request, stats *endpointStats) {
+		_, rest := cutToken(m.Subject())
+		_, rest = cutToken(rest)
+		worker, rest := cutToken(rest)
+		action, _ := cutToken(rest)
+		for field, id := range map[string]string{"worker": worker, "action": action} {
+			if !domain.ValidID(id) {
+				s.fail(m.Reply(), stats, badToken(field, id))
+				return
+			}
+		}
+		s.aside(m, stats, func(ctx context.Context) (any, error) { return s.Serve(ctx, action) })
+	})
+}
+
+// aside answers in a goroutine of its own, of which there are no more than
+// queries.
+func (s *service) aside(m micro.Request, stats *endpointStats, answer func(context.Context) (any, error)) {
+	select {
+	case s.queries <- struct{}{}:
+	default:
+		s.fail(m.Reply(), stats, domain.Reject(domain.CodeBusy, domain.StateNone, "%d requests are being answered, the most there may be; ask again a little later", maxQueries))
+		return
+	}
+	go func() {
+		defer func() { <-s.queries }()
+		ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+		defer cancel()
+		body, err := answer(ctx)
+		if err != nil {
+			s.fail(m.Reply(), stats, err)
+			return
+		}
+		stats.answered.Add(1)
+		s.answers.give(m.Reply(), body)
+	}()
+}
