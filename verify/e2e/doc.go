@@ -6,6 +6,7 @@
 //	process_test.go   one process of it: start, drain, kill
 //	peer_test.go      a plain client
 //	history_test.go   reads the event stream, verifies and folds it
+//	chronicle_test.go the judge is judged
 //	plain_test.go     what every client may rely on
 //	input_test.go     bad input
 //	isolation_test.go users and their secrets

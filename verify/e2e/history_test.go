@@ -31,11 +31,15 @@ type tale struct {
 	commits []*domain.Commit
 }
 
+func newChronicle() *chronicle {
+	return &chronicle{sessions: map[eventstore.Key]*tale{}, commits: map[string]*domain.Commit{}}
+}
+
 // readEvents reads the whole event stream as any client may, and checks of
 // every commit that it follows the one before it.
 func readEvents(t *testing.T, p *peer) *chronicle {
 	t.Helper()
-	c := &chronicle{sessions: map[eventstore.Key]*tale{}, commits: map[string]*domain.Commit{}}
+	c := newChronicle()
 	stream, err := p.stream(t).Stream(bounded(t), p.names.EventsStream())
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +65,7 @@ func readEvents(t *testing.T, p *peer) *chronicle {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.add(msg, meta.Sequence.Stream); err != nil {
+		if err := c.add(msg.Subject(), msg.Headers(), msg.Data(), meta.Sequence.Stream); err != nil {
 			t.Errorf("%s, sequence %d: %v", msg.Subject(), meta.Sequence.Stream, err)
 		}
 		if meta.NumPending == 0 {
@@ -71,8 +75,8 @@ func readEvents(t *testing.T, p *peer) *chronicle {
 }
 
 // add checks one commit and folds it.
-func (c *chronicle) add(msg jetstream.Msg, seq uint64) error {
-	tokens := strings.Split(msg.Subject(), ".")
+func (c *chronicle) add(subject string, h nats.Header, body []byte, seq uint64) error {
+	tokens := strings.Split(subject, ".")
 	user, err := contract.ParseUserToken(tokens[2])
 	if err != nil {
 		return err
@@ -83,25 +87,21 @@ func (c *chronicle) add(msg jetstream.Msg, seq uint64) error {
 		known = &tale{session: domain.New(key.User, key.Session)}
 		c.sessions[key] = known
 	}
-	commit, err := decode(key, msg, seq)
+	m := eventstore.Message{Key: key, Seq: seq, Guarded: true, Body: body}
+	committed, err := eventstore.Codec{}.Decode(m)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(known.follows(msg.Headers(), commit), checkEnvelope(msg.Headers(), commit)); err != nil {
+	commit := committed.Commit
+	if err := errors.Join(known.follows(h, commit), checkEnvelope(h, commit)); err != nil {
 		return err
 	}
-	if id := key.String() + " " + commit.ID; c.commits[id] != nil {
+	id := key.String() + " " + commit.ID
+	if c.commits[id] != nil {
 		return fmt.Errorf("command %s was committed twice", commit.ID)
-	} else {
-		c.commits[id] = commit
 	}
-	return known.tell(commit, seq, eventstore.Hash(msg.Data()))
-}
-
-func decode(key eventstore.Key, msg jetstream.Msg, seq uint64) (*domain.Commit, error) {
-	m := eventstore.Message{Key: key, Seq: seq, Guarded: true, Body: msg.Data()}
-	committed, err := eventstore.Codec{}.Decode(m)
-	return committed.Commit, err
+	c.commits[id] = commit
+	return known.tell(commit, seq, eventstore.Hash(body))
 }
 
 // follows checks guard, hash and version against the commit before. Of a

@@ -147,3 +147,15 @@ func (c *chronicle) holds(id string, reply contract.Reply) error {
 	}
 	return errors.New("its session has no history")
 }
+
+// checkAnswered fails for every commit that its client was not told of.
+func checkAnswered(t *testing.T, c *chronicle, k *acknowledged) {
+	t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id, commit := range c.commits {
+		if _, told := k.replies[id]; !told {
+			t.Errorf("%s was committed at version %d and not answered", id, commit.Version)
+		}
+	}
+}

@@ -47,6 +47,7 @@ func TestDrainedUnderLoad(t *testing.T) {
 	p := dial(t, second.url, "ada")
 	c := readEvents(t, p)
 	checkKept(t, c, k)
+	checkAnswered(t, c, k)
 	awaitViews(t, p, c)
 	for code := range k.refused {
 		switch code {
