@@ -112,7 +112,7 @@ func (x *decision) removeChain(cmd *RemoveChain) *Rejection {
 func (x *decision) detachable(verb Verb, c *Chain, what string) *Rejection {
 	s := x.s()
 	if n := c.Running(); n > 0 {
-		return refuse(s, verb, what, "%d of its steps are RUNNING; wait for them, or pause with mode interrupt", n)
+		return refuse(s, verb, what, "steps of it are RUNNING (%d); wait for them, or pause with mode interrupt", n)
 	}
 	for _, other := range s.Chains {
 		for _, id := range other.WaitsFor {

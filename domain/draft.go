@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // draft is a session under change. It copies what it touches, once, and shares
@@ -111,10 +112,15 @@ func (d *draft) keep(raw json.RawMessage, version uint64) (json.RawMessage, *Ref
 	return nil, &Ref{Version: version, Size: len(raw), SHA256: sum(raw)}
 }
 
-// keepFailure does the same for the stack of a failure. A session may repeat
-// the failure as its own error, so it counts twice.
+// keepFailure does the same for the stack of a failure, and shortens the message
+// once the state holds much; the event keeps it whole. A session may repeat the
+// failure as its own error, so it counts twice.
 func (d *draft) keepFailure(f Failure, version uint64) *Failure {
 	f.StackRef = nil
+	if len(f.Message) > shortMessage && d.inline()+2*len(f.Message) > MaxInlineTotal {
+		f.Message = strings.ToValidUTF8(f.Message[:shortMessage], "") + "…"
+	}
+	d.size += len(f.Message)
 	if f.Stack != "" && (len(f.Stack) > MaxInlinePayload || d.inline()+2*len(f.Stack) > MaxInlineTotal) {
 		f.StackRef = &Ref{Version: version, Size: len(f.Stack), SHA256: sum([]byte(f.Stack))}
 		f.Stack = ""
@@ -135,13 +141,13 @@ func (d *draft) inline() int {
 func (d *draft) countInline() int {
 	n := 0
 	if d.s.Error != nil {
-		n += len(d.s.Error.Stack)
+		n += len(d.s.Error.Stack) + len(d.s.Error.Message)
 	}
 	for _, c := range d.s.Chains {
 		for _, st := range c.Steps {
 			n += len(st.Input) + len(st.Output)
 			if st.Error != nil {
-				n += len(st.Error.Stack)
+				n += len(st.Error.Stack) + len(st.Error.Message)
 			}
 		}
 	}

@@ -45,6 +45,9 @@ const (
 	MaxReasonLength = 1024
 	// MaxErrorMessage bounds the message of an error in bytes.
 	MaxErrorMessage = 4 << 10
+	// shortMessage is what a state keeps of the message of an error, in bytes,
+	// once all that it keeps would go over MaxInlineTotal.
+	shortMessage = 256
 	// MaxErrorStack bounds the stack of an error in bytes.
 	MaxErrorStack = 64 << 10
 	// MaxCommandBytes bounds the body of a command.

@@ -110,14 +110,14 @@ func TestMoveRefusals(t *testing.T) {
 		words                          string
 	}{
 		{"no such chain", sideways, "", oneStepNamed("x"), "q", nil, domain.CodeNotFound, `session "s1" has no chain "q"`},
-		{"RUNNING", sideways, "start; claim a/1", oneStepNamed("x"), "a", nil, domain.CodeIllegalTransition, "1 of its steps are RUNNING; wait for them, or pause with mode interrupt"},
+		{"RUNNING", sideways, "start; claim a/1", oneStepNamed("x"), "a", nil, domain.CodeIllegalTransition, "steps of it are RUNNING (1); wait for them, or pause with mode interrupt"},
 		{"FAILED", three, "start; claim c/1; fail c/1", oneStepNamed("x"), "c", nil, domain.CodeIllegalTransition, `step "1" is FAILED; retry or skip it first`},
 		{"waits", three, "start", oneStepNamed("x"), "b", nil, domain.CodeIllegalTransition, "it waits for chain a, which would stay behind"},
 		{"is waited for", three, "start", oneStepNamed("x"), "a", nil, domain.CodeIllegalTransition, `chain "b" waits for it; remove that one first`},
 		{"last chain", oneStep, "start", oneStepNamed("x"), "a", nil, domain.CodeIllegalTransition, "it is the last chain of a started session; delete the session instead"},
 		{"id taken", sideways, "start", oneStepNamed("a"), "a", nil, domain.CodeExists, `session "s2" has a chain "a" already`},
 		{"position", sideways, "start", oneStepNamed("x"), "a", at(2), domain.CodeInvalid, "position: 2 is outside 0 to 1"},
-		{"source ended", sideways, "start; cancel", oneStepNamed("x"), "a", nil, domain.CodeIllegalTransition, `cannot chain.move session "s1": it is CANCELLED; a move to another session needs PENDING, RUNNING or PAUSED on both sides; fork it`},
+		{"source ended", sideways, "start; cancel", oneStepNamed("x"), "a", nil, domain.CodeIllegalTransition, `cannot move a chain of session "s1": it is CANCELLED; a move to another session needs PENDING, RUNNING or PAUSED on both sides; fork it`},
 		{"no target", sideways, "start", "", "a", nil, domain.CodeNotFound, `there is no session "s2"`},
 		{"target gone", sideways, "start", "delete", "a", nil, domain.CodeGone, `session "s2" is gone`},
 		{"target failed", sideways, "start", "failed", "a", nil, domain.CodeIllegalTransition, `session "s2": it is FAILED; a move to another session needs PENDING, RUNNING or PAUSED on both sides; retry or skip`},

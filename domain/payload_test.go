@@ -83,6 +83,44 @@ func TestInlineTotal(t *testing.T) {
 	}
 }
 
+// TestLargestStateFitsAMessage fails every step of the largest plan with the
+// longest message.
+func TestLargestStateFitsAMessage(t *testing.T) {
+	t.Parallel()
+	none := []string{}
+	def := domain.ChainDef{ID: "a"}
+	for range domain.MaxSteps {
+		def.Steps = append(def.Steps, domain.StepDef{Action: "work", WaitsFor: &none})
+	}
+	s := domain.New("ann", "s")
+	do := func(c domain.Command) {
+		t.Helper()
+		d, err := domain.Decide(s, c, domain.Env{Now: time.Unix(1, 0), Actor: "ann"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = d.Next
+	}
+	do(&domain.Create{Definition: domain.Definition{Chains: []domain.ChainDef{def}}})
+	do(&domain.Start{})
+	for _, st := range s.Chains[0].Steps {
+		do(&domain.Claim{Chain: "a", Step: st.ID, Worker: strings.Repeat("w", domain.MaxIDLength), Action: "work"})
+	}
+	long := strings.Repeat("é", domain.MaxErrorMessage/2)
+	for _, st := range s.Chains[0].Steps {
+		do(&domain.Fail{
+			Chain: "a", Step: st.ID, Attempt: 1, Worker: strings.Repeat("w", domain.MaxIDLength), Action: "work",
+			Error: domain.ReportError{Message: long, Stack: strings.Repeat("s", 9000)},
+		})
+	}
+	if first := s.Step("a", "1").Error; first.Message != long {
+		t.Errorf("the first message was cut to %d bytes", len(first.Message))
+	}
+	if size := len(jsonOf(t, s)); size > 1<<20 {
+		t.Errorf("the state has %d bytes", size)
+	}
+}
+
 func TestNoPayloadIsNoReference(t *testing.T) {
 	t.Parallel()
 	h := running(t, oneStep)

@@ -38,7 +38,7 @@ func TestAddAndRemove(t *testing.T) {
 	step(`{"chain":"c","step":{"id":"z","action":"w","waitsFor":["q"]}}`, domain.CodeInvalid, `step.waitsFor: step "z" waits for "q", and there is no such step`)
 	step(`{"chain":"c","step":{"id":"z","action":"w","waitsFor":["y","y"]}}`, domain.CodeInvalid, `step.waitsFor: step "z" waits for "y" twice`)
 	step(`{"chain":"","step":{"action":"w"}}`, domain.CodeInvalid, "chain: which chain? name its id")
-	h.refuse(&domain.RemoveChain{Chain: "b"}, domain.CodeIllegalTransition, `cannot chain.remove chain "b" of session "s1": chain "c" waits for it; remove that one first`)
+	h.refuse(&domain.RemoveChain{Chain: "b"}, domain.CodeIllegalTransition, `cannot remove chain "b" of session "s1": chain "c" waits for it; remove that one first`)
 	h.want(&domain.RemoveChain{Chain: "c"}, "chain.removed c")
 	h.refuse(&domain.RemoveChain{Chain: "c"}, domain.CodeNotFound, "no chain")
 	h.refuse(&domain.CloseChain{Chain: "q"}, domain.CodeNotFound, "no chain")

@@ -1,11 +1,13 @@
 package domain
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // rule says in which states of the session a command is accepted.
 type rule struct {
-	verb Verb
-	in   []State
+	in []State
 	// holds is the state the command asks for; a session already in it answers
 	// CodeAlready.
 	holds State
@@ -72,18 +74,40 @@ func check(s *Session, verb Verb) *Rejection {
 	return illegal(s, verb, "%s needs %s%s", verb, orStates(r.in), advice(verb, s.State))
 }
 
-// illegal rejects a transition; the format says what the command needs.
-func illegal(s *Session, verb Verb, format string, args ...any) *Rejection {
-	r := Reject(CodeIllegalTransition, s.State, format, args...)
-	r.Message = "cannot " + string(verb) + " session \"" + s.ID + "\": it is " + string(s.State) + "; " + r.Message
-	return r
+// doing says in words what a command does to a session, where its name alone
+// would read badly.
+var doing = map[Verb]string{
+	VerbSessionTimeout: "time out",
+	VerbMetadataSet:    "set the metadata of",
+	VerbChainAdd:       "add a chain to",
+	VerbChainClose:     "close a chain of",
+	VerbChainRemove:    "remove a chain of",
+	VerbChainMove:      "move a chain of",
+	VerbStepAdd:        "add a step to",
+	VerbStepRetry:      "retry a step of",
+	VerbStepSkip:       "skip a step of",
+	VerbStepSucceed:    "complete a step of",
+	VerbStepFail:       "fail a step of",
+	VerbStepTimeout:    "time out a step of",
+	VerbClaim:          "claim a step of",
 }
 
-// refuse rejects a transition of a chain or step; the format says why.
+// illegal rejects a transition; the format says what the command needs.
+func illegal(s *Session, verb Verb, format string, args ...any) *Rejection {
+	do, ok := doing[verb]
+	if !ok {
+		do = string(verb)
+	}
+	why := fmt.Sprintf(format, args...)
+	return Reject(CodeIllegalTransition, s.State, "cannot %s session %q: it is %s; %s", do, s.ID, s.State, why)
+}
+
+// refuse rejects a transition of a chain or step, which is named by what; the
+// format says why.
 func refuse(s *Session, verb Verb, what, format string, args ...any) *Rejection {
-	r := Reject(CodeIllegalTransition, s.State, format, args...)
-	r.Message = "cannot " + string(verb) + " " + what + " of session \"" + s.ID + "\": " + r.Message
-	return r
+	do, _, _ := strings.Cut(doing[verb], " a ")
+	why := fmt.Sprintf(format, args...)
+	return Reject(CodeIllegalTransition, s.State, "cannot %s %s of session %q: %s", do, what, s.ID, why)
 }
 
 func orStates(states []State) string {
