@@ -202,7 +202,7 @@ func splitStep(name string) (chain, step string) {
 func names(text string) []string {
 	text = strings.ReplaceAll(text, " and ", ",")
 	var all []string
-	for _, part := range strings.Split(text, ",") {
+	for part := range strings.SplitSeq(text, ",") {
 		if part = strings.Trim(strings.TrimSpace(part), `"`); part != "" {
 			all = append(all, part)
 		}

@@ -16,7 +16,7 @@ import (
 const states = `(pending|running|paused|completed|failed|cancelled|deleted)`
 
 func (w *world) givenSessions(sc *godog.ScenarioContext) {
-	sc.Given(`^"([^"]*)" is a user called (\w+)$`, func(real, name string) { w.aliases[name] = real })
+	sc.Given(`^"([^"]*)" is a user called (\w+)$`, func(full, name string) { w.aliases[name] = full })
 	sc.Step(`^(\w+) has no session "([^"]*)"$`, w.hasNone)
 	sc.Given(`^(\w+) has an? `+states+` session "([^"]*)"$`, func(user, state, session string) error {
 		return w.lead(user, session, state, usual())

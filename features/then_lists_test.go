@@ -256,13 +256,13 @@ func (w *world) takeTurns(user, session string) error {
 	}
 	paused := false
 	for _, e := range entries {
-		switch e.Cause {
-		case domain.VerbPause, domain.VerbResume:
-			if now := e.Cause == domain.VerbPause; now == paused {
-				return fmt.Errorf("two times %s, at version %d", e.Cause, e.Version)
-			}
-			paused = !paused
+		if e.Cause != domain.VerbPause && e.Cause != domain.VerbResume {
+			continue
 		}
+		if now := e.Cause == domain.VerbPause; now == paused {
+			return fmt.Errorf("two times %s, at version %d", e.Cause, e.Version)
+		}
+		paused = !paused
 	}
 	return nil
 }

@@ -167,8 +167,9 @@ func probeBody(verb domain.Verb) object {
 		return object{"chain": "build", "step": object{"action": "work"}}
 	case domain.VerbBatch:
 		return object{"commands": []object{{"verb": "pause"}}}
+	default:
+		return nil
 	}
-	return nil
 }
 
 // probes asks the same of a session of somebody else and of an id that nobody

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/cucumber/godog"
@@ -65,9 +66,7 @@ func (w *world) report(worker, step, user, session string, verb domain.Verb, ext
 		}
 	}
 	body := aboutStep(step, "attempt", w.attempt(k))
-	for key, value := range extra {
-		body[key] = value
-	}
+	maps.Copy(body, extra)
 	a, err := w.labour(worker, "work", user, session, verb, body)
 	if err == nil && a.refusal == nil {
 		w.setAttempt(k, 0)

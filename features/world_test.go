@@ -104,8 +104,8 @@ func (w *world) conn() (*nats.Conn, error) {
 
 // user is the id of a user of this scenario.
 func (w *world) user(name string) string {
-	if real, ok := w.aliases[name]; ok {
-		name = real
+	if full, ok := w.aliases[name]; ok {
+		name = full
 	}
 	return fmt.Sprintf("%s-%d", name, w.number)
 }

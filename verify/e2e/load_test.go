@@ -108,8 +108,9 @@ func bodyOf(verb domain.Verb) any {
 		return object{"set": object{"note": "a <note> & more"}}
 	case domain.VerbStepSkip:
 		return object{"chain": "build", "step": "compile", "output": object{"n": 1.50}}
+	default:
+		return object{}
 	}
-	return object{}
 }
 
 // checkKept fails for every acknowledged command that is not in the history as
