@@ -127,32 +127,31 @@ func (s *Store) appended(p proposed, seq uint64) Aggregate {
 // readBack finds out what became of an append whose answer was a conflict or
 // none. Found with the same bytes, it is a success. A subject that has moved
 // past the guard without it is a conflict for good, since the guard can't hold
-// any more. Anything else stays as it was.
+// any more. Anything else stays as it was. What was cached is not trusted.
 func (s *Store) readBack(ctx context.Context, list []proposed, cause error) ([]Aggregate, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBackTimeout)
 	defer cancel()
-	out := make([]Aggregate, len(list))
-	found, moved := 0, false
-	for i, p := range list {
+	out := make([]Aggregate, 0, len(list))
+	moved := false
+	for _, p := range list {
+		s.cache.drop(p.Base.Key)
 		seq, last, err := s.findStored(ctx, p)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("%w; reading back failed: %w", errors.Join(ErrUnknownOutcome, cause), err)
+			return nil, fmt.Errorf("%w; reading it back failed: %v", cause, err) //nolint:errorlint // the cause alone decides what to do
 		case seq > 0:
-			out[i] = s.appended(p, seq)
-			found++
+			out = append(out, s.appended(p, seq))
 		case last != p.Base.Last:
 			moved = true
 		}
-		s.cache.drop(p.Base.Key)
 	}
 	switch {
-	case found == len(list):
+	case len(out) == len(list):
 		return out, nil
 	case moved:
 		return nil, fmt.Errorf("session %s: %w", list[0].Base.Key, ErrConflict)
 	}
-	return nil, fmt.Errorf("session %s: %w", list[0].Base.Key, cause)
+	return nil, cause
 }
 
 // findStored looks for a proposal among the messages after its base. It returns

@@ -1,0 +1,149 @@
+package eventstore
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"reprise/domain"
+)
+
+// cached is an aggregate of a session with some metadata.
+func cached(id string, last uint64, payload int) Aggregate {
+	key := Key{User: "ada", Session: id}
+	s := domain.New(key.User, key.Session)
+	s.Version, s.Metadata = last, map[string]string{"x": strings.Repeat("x", payload)}
+	return Aggregate{Key: key, Session: s, Seq: last, Last: last}
+}
+
+func TestCacheKeepsTheNewest(t *testing.T) {
+	c := newCache(1 << 20)
+	if _, ok := c.get(cached("s", 0, 0).Key); ok {
+		t.Fatal("an empty cache holds something")
+	}
+	for _, step := range []struct {
+		do   func(Aggregate)
+		agg  Aggregate
+		want uint64
+	}{
+		{c.put, cached("s", 5, 0), 5},
+		{c.put, cached("s", 4, 0), 5},
+		{c.put, cached("s", 6, 0), 6},
+		{c.replace, cached("s", 3, 0), 3},
+		{func(a Aggregate) { c.swap(cached("s", 2, 0), a) }, cached("s", 7, 0), 3},
+		{func(a Aggregate) { c.swap(cached("s", 3, 0), a) }, cached("s", 8, 0), 8},
+		{func(a Aggregate) { c.swap(cached("other", 3, 0), a) }, cached("other", 8, 0), 8},
+	} {
+		step.do(step.agg)
+		if got, ok := c.get(cached("s", 0, 0).Key); !ok || got.Last != step.want {
+			t.Fatalf("the cache holds %d, not %d", got.Last, step.want)
+		}
+	}
+	c.drop(cached("s", 0, 0).Key)
+	c.drop(cached("s", 0, 0).Key)
+	if _, ok := c.peek(cached("s", 0, 0).Key); ok {
+		t.Error("a dropped session is still there")
+	}
+	st := c.stats()
+	if st.CacheHits != 7 || st.CacheMisses != 1 || st.CacheSessions != 0 || st.CacheBytes != 0 {
+		t.Errorf("the counters are %+v", st)
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	const limit = 64 * 10_000
+	c := newCache(limit)
+	for i := range 2000 {
+		c.put(cached(fmt.Sprint("s", i), 1, i%3000))
+		if _, ok := c.peek(cached("s0", 0, 0).Key); i < 50 && !ok {
+			t.Fatalf("the session that is always used left after %d", i)
+		}
+	}
+	st := c.stats()
+	if st.CacheBytes > limit || st.CacheBytes < limit/2 || st.CacheSessions < 100 {
+		t.Errorf("the cache holds %d sessions of %d bytes; the bound is %d", st.CacheSessions, st.CacheBytes, limit)
+	}
+	c.put(cached("huge", 1, limit))
+	if _, ok := c.peek(cached("huge", 0, 0).Key); ok {
+		t.Error("a session beyond the bound is kept")
+	}
+	none := newCache(-1)
+	none.put(cached("s", 1, 0))
+	if _, ok := none.peek(cached("s", 0, 0).Key); ok {
+		t.Error("a cache of nothing keeps something")
+	}
+}
+
+func TestCacheIsShared(t *testing.T) {
+	c := newCache(1 << 16)
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			for i := range 1000 {
+				agg := cached(fmt.Sprint("s", i%40), uint64(i), n)
+				c.put(agg)
+				c.get(agg.Key)
+				c.swap(agg, cached(agg.Key.Session, uint64(i+1), n))
+			}
+		})
+	}
+	wg.Wait()
+	if st := c.stats(); st.CacheBytes > 1<<16 || st.CacheHits+st.CacheMisses != 8000 {
+		t.Errorf("the counters are %+v", st)
+	}
+}
+
+func TestAggregateSizeCountsPayloads(t *testing.T) {
+	small := cached("s", 1, 0)
+	small.Session.Chains = []*domain.Chain{{Title: "t", Steps: []*domain.Step{{Input: []byte(`1`), Error: &domain.Failure{Message: "m"}}}}}
+	large := cached("s", 1, 0)
+	large.Session.Chains = []*domain.Chain{{Title: "t", Steps: []*domain.Step{{Input: make([]byte, 1001), Error: &domain.Failure{Message: "m", Stack: strings.Repeat("s", 500)}}}}}
+	large.Session.Recent = make([]domain.Applied, 10)
+	if got := aggregateSize(large) - aggregateSize(small); got != 1000+500+10*sizeRecent {
+		t.Errorf("the difference is %d bytes", got)
+	}
+}
+
+func TestOwnCommitsAreTakenOnce(t *testing.T) {
+	o := newOwnCommits()
+	commit := &domain.Commit{ID: "c", User: "ada", Session: "s"}
+	m := Message{Key: Key{User: "ada", Session: "s"}, Seq: 9, Prev: 4, Guarded: true, Body: []byte("body")}
+	o.add(9, []byte("body"), "hash", commit)
+	for _, change := range []func(*Message){
+		func(m *Message) { m.Seq = 10 },
+		func(m *Message) { m.Body = []byte("other") },
+		func(m *Message) { m.Guarded = false },
+		func(m *Message) { m.Key.Session = "s2" },
+		func(m *Message) { m.Key.User = "eve" },
+	} {
+		other := m
+		change(&other)
+		if _, ok := o.take(other); ok {
+			t.Errorf("%+v is taken for another", other)
+		}
+	}
+	got, ok := o.take(m)
+	if !ok || got.Commit != commit || got.Hash != "hash" || got.Prev != 4 || got.Key != m.Key || got.Seq != 9 {
+		t.Errorf("it is %+v", got)
+	}
+	if _, ok := o.take(m); ok {
+		t.Error("a commit is taken twice")
+	}
+	o.add(9+ownShards*ownCommitsKept, nil, "", commit)
+	o.add(9, []byte("body"), "hash", commit)
+	o.add(9+ownShards*ownCommitsKept, nil, "", commit)
+	if _, ok := o.take(m); ok {
+		t.Error("an old commit was not overwritten")
+	}
+}
+
+func TestDamageIsForgottenInBulk(t *testing.T) {
+	var d damage
+	for i := range uint64(maxDamageKnown + 10) {
+		d.report(&CommitError{Seq: i + 1, Kind: KindForeign})
+	}
+	if len(d.known) > maxDamageKnown || d.foreign.Load() != maxDamageKnown+10 {
+		t.Errorf("%d are known of %d", len(d.known), d.foreign.Load())
+	}
+}
