@@ -38,6 +38,10 @@ func (w *Worker) dispatch(ctx context.Context, s shift, h *handler, msg *nats.Ms
 		w.ack(msg, ackNever)
 		return
 	}
+	if w.cfg.Accept != nil && !w.cfg.Accept(ref) {
+		w.nak(msg, nakDelay)
+		return
+	}
 	if ctx.Err() != nil || !h.limit.take(ctx, holdTask) {
 		w.nak(msg, 0)
 		return

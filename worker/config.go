@@ -60,6 +60,11 @@ type Config struct {
 	RequestTimeout time.Duration
 	// ProgressInterval is the shortest pause between two heartbeats for progress.
 	ProgressInterval time.Duration
+	// Accept chooses among the tasks; nil takes all. One that is refused goes back
+	// and is offered again a second later, to whoever asks first, so a choosy
+	// worker among others makes tasks late. It must be quick, and safe for
+	// concurrent use.
+	Accept func(contract.TaskRef) bool
 	// APIPrefix is the JetStream API, for another JetStream domain.
 	APIPrefix string
 	// Logger gets a line for each attempt and what an operator should know;
