@@ -65,13 +65,18 @@ func (l *link) explain(err error) error {
 // connect finds the engine: on the server that was named, else the one that
 // serves the data directory, else one in this process.
 func (a *app) connect(ctx context.Context) (*link, error) {
+	return a.connectOr(ctx, a.connectEmbedded)
+}
+
+// connectOr is connect with another way to run an engine in this process.
+func (a *app) connectOr(ctx context.Context, embed func(ctx context.Context, dir string) (*link, error)) (*link, error) {
 	if a.remote() {
 		return a.connectRemote()
 	}
 	dir := a.dataDir()
 	deadline := time.Now().Add(lockPatience)
 	for {
-		l, err := a.connectLocal(ctx, dir)
+		l, err := a.connectLocal(ctx, dir, embed)
 		busy := errors.Is(err, natsnode.ErrInUse)
 		if !busy || time.Now().After(deadline) {
 			return l, err
@@ -99,7 +104,7 @@ func (a *app) connectRemote() (*link, error) {
 }
 
 // connectLocal goes to whoever has the data directory, or takes it.
-func (a *app) connectLocal(ctx context.Context, dir string) (*link, error) {
+func (a *app) connectLocal(ctx context.Context, dir string, embed func(ctx context.Context, dir string) (*link, error)) (*link, error) {
 	info, running, err := natsnode.ReadLock(dir)
 	switch {
 	case err != nil:
@@ -109,7 +114,7 @@ func (a *app) connectLocal(ctx context.Context, dir string) (*link, error) {
 	case running:
 		return connectServing(dir, info)
 	}
-	return a.connectEmbedded(ctx, dir)
+	return embed(ctx, dir)
 }
 
 func connectServing(dir string, info natsnode.Info) (*link, error) {
