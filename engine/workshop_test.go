@@ -135,31 +135,29 @@ func (w *workshop) must(worker, action, session string, verb domain.Verb, body s
 	return w.accepted(contract.Default().Worker(worker, action, "ann", session, verb), body)
 }
 
-// tasks returns what is in the stream of tasks: "session/chain/step" and the
-// attempt.
-func (w *workshop) tasks() map[string]int {
+// eachTask calls fn for every task in the stream, with its "session/chain/step".
+func (w *workshop) eachTask(fn func(name string, m *jetstream.RawStreamMsg)) {
 	w.t.Helper()
-	found := map[string]int{}
 	stream, err := w.js.Stream(w.t.Context(), contract.Default().WorkStream())
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return found
-	}
 	for seq := uint64(1); err == nil; seq++ {
 		var m *jetstream.RawStreamMsg
 		if m, err = stream.GetMsg(w.t.Context(), seq, jetstream.WithGetMsgSubject("reprise.work.>")); err != nil {
 			break
 		}
 		seq = m.Sequence
-		ref, ok := contract.Default().ParseWork(m.Subject)
-		name := ref.Session + "/" + ref.Chain + "/" + ref.Step
-		if _, twice := found[name]; twice || !ok {
-			w.t.Errorf("%s is offered twice, or is no task", m.Subject)
-		}
-		found[name] = readTask(m.Data).Attempt
+		ref, _ := contract.Default().ParseWork(m.Subject)
+		fn(ref.Session+"/"+ref.Chain+"/"+ref.Step, m)
 	}
 	if !errors.Is(err, jetstream.ErrMsgNotFound) {
 		w.t.Fatal(err)
 	}
+}
+
+// tasks returns what is in the stream of tasks, with the attempts.
+func (w *workshop) tasks() map[string]int {
+	w.t.Helper()
+	found := map[string]int{}
+	w.eachTask(func(name string, m *jetstream.RawStreamMsg) { found[name] = readTask(m.Data).Attempt })
 	return found
 }
 
