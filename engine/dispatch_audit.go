@@ -50,7 +50,7 @@ func (d *dispatcher) adopted(m *jetstream.RawStreamMsg) bool {
 	if !ok || o == nil {
 		return false
 	}
-	d.work.count(o)
+	d.work.count(o, d.Clock())
 	d.work.remove(o)
 	o.have, o.seq = max(readTask(m.Data).Attempt, 1), m.Sequence
 	d.settle(o)

@@ -68,7 +68,7 @@ func (d *dispatcher) nextChanges() []*change {
 	if d.stale = d.stale[n:]; len(d.stale) == 0 {
 		d.stale = nil
 	}
-	for _, o := range d.work.take(offerBatch - n) {
+	for _, o := range d.work.take(offerBatch-n, d.Clock()) {
 		o.busy = true
 		changes = append(changes, &change{o: o, subject: d.subject(o), task: contract.Task{Attempt: o.want, Version: o.version}})
 	}

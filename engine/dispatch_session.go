@@ -7,7 +7,7 @@ import (
 	"reprise/eventstore"
 )
 
-// The functions of this file need the dispatcher's lock.
+// The functions of this file need the dispatcher's lock, but for follow.
 
 // claimed looks for steps that a commit started. The task of a claimed step is
 // taken out of the stream by the worker that has it; one that was started any
@@ -183,4 +183,25 @@ func (d *dispatcher) forgetIfIdle(t *tracked) {
 	if !d.loading && len(t.offers) == 0 && len(t.flights) == 0 && t.index < 0 {
 		delete(d.sessions, t.key)
 	}
+}
+
+// follow keeps the order of offers where a worker asks for the next step of its
+// chain: not while others have waited too long for a worker, and, where actions
+// have limits, only for a step of the same action. Only the holder knows who
+// waits; what other engines answer is mended by its next turn.
+func (d *dispatcher) follow(r *Request) {
+	cmd, ok := r.Command.(*domain.Succeed)
+	if !ok || !cmd.ClaimNext {
+		return
+	}
+	next := *cmd
+	if d.MaxAction > 0 {
+		next.Actions = nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t := d.sessions[r.Key]; d.active && t != nil && d.work.overdue(cmd.Action, t.key.User, t.priority, d.Clock()) {
+		next.ClaimNext = false
+	}
+	r.Command = &next
 }

@@ -3,7 +3,8 @@
 //
 // Any number of engines may serve one event stream. Each answers requests and
 // follows the stream once; one of them, the holder of a lease, also writes the
-// views and applies queued commands.
+// views, applies queued commands, offers steps to workers and ends what is over
+// its time.
 //
 //	engine.go     Config, New, Run: what is wired to what, start and stop
 //	holder.go     the lease that makes one engine the holder
@@ -12,5 +13,10 @@
 //	lanes.go      one session's commands one after another
 //	commander.go  decide, append, answer once
 //	queue.go      fire-and-forget commands and dead letters
+//	dispatch*.go  which steps are offered, which timeouts are due
+//	worklist.go   the order of offers: priorities, fair turns, limits
+//	timers.go     when to look at a session next
+//	leases.go     signs of life of attempts in flight
+//	workstreams.go, serveworkers.go  the stream of tasks and its consumers
 //	queries.go    get, list, count, history, at
 package engine

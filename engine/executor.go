@@ -48,6 +48,9 @@ type executor struct {
 	// alive is told of every accepted heartbeat before it is answered; it may be
 	// nil.
 	alive func(context.Context, Request) error
+	// follow may restrict a worker's wish for the next step of a chain; it may be
+	// nil.
+	follow func(*Request)
 }
 
 // submit takes a command and returns at once. done is called with its answer,
@@ -73,6 +76,9 @@ func (x *executor) submit(r Request, a address, body []byte, done func(contract.
 }
 
 func (x *executor) do(r Request) (contract.Reply, error) {
+	if r.Verb == domain.VerbSucceed && x.follow != nil {
+		x.follow(&r)
+	}
 	ctx := x.deadlines.next()
 	reply, err := x.commander.Do(ctx, r)
 	if err == nil && r.Verb == domain.VerbHeartbeat && x.alive != nil {

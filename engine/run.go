@@ -173,6 +173,7 @@ func (e *Engine) project(p *parts, store projections.ViewStore) error {
 		Wait:  func(ctx context.Context, to contract.Position) error { return p.runner.WaitFor(ctx, to) },
 		Clock: e.cfg.Clock, Logger: e.cfg.Logger, MaxAction: e.cfg.MaxPerAction, MaxUser: e.cfg.MaxPerUser,
 	})
+	p.executor.follow = p.dispatcher.follow
 	p.runner, err = projections.NewRunner(projections.RunnerConfig{
 		Source: p.store, Projections: []projections.Projection{p.index, p.views, p.dispatcher}, Report: report,
 	})

@@ -3,6 +3,7 @@ package engine
 import (
 	"container/list"
 	"slices"
+	"time"
 
 	"reprise/domain"
 	"reprise/eventstore"
@@ -32,8 +33,10 @@ type offer struct {
 	// the attempt that was claimed meanwhile.
 	busy    bool
 	claimed int
-	// counted is set while the offer takes a place of its action's window.
-	counted bool
+	// window is its place in the window of its action, nil if it has none, and
+	// since when it has it.
+	window *list.Element
+	since  time.Time
 	// queue and place say where the offer waits for such a place.
 	queue *userQueue
 	place *list.Element
@@ -56,10 +59,12 @@ type worklist struct {
 
 // actionQueue are the offers of one action.
 type actionQueue struct {
-	// out is the number of offers in the stream or on their way, running that
-	// of steps in flight, waiting that of offers in the levels.
-	out, running, waiting int
-	levels                []*level // highest priority first
+	// out are the offers in the stream or on their way, the oldest first.
+	out list.List // of *offer
+	// running is the number of steps in flight, waiting that of offers in the
+	// levels.
+	running, waiting int
+	levels           []*level // highest priority first
 }
 
 // level are the waiting offers of one action and one priority.
@@ -155,14 +160,14 @@ func (w *worklist) remove(o *offer) {
 
 // tidy forgets an action of which nothing is left.
 func (w *worklist) tidy(name string, a *actionQueue) {
-	if a.out == 0 && a.running == 0 && a.waiting == 0 {
+	if a.out.Len() == 0 && a.running == 0 && a.waiting == 0 {
 		delete(w.actions, name)
 	}
 }
 
 // take returns up to n offers that may be made now, over all actions. They
-// count as made.
-func (w *worklist) take(n int) []*offer {
+// count as made at that time.
+func (w *worklist) take(n int, now time.Time) []*offer {
 	var taken []*offer
 	for _, a := range w.actions {
 		for len(taken) < n {
@@ -170,7 +175,7 @@ func (w *worklist) take(n int) []*offer {
 			if o == nil {
 				break
 			}
-			w.count(o)
+			w.count(o, now)
 			w.remove(o)
 			taken = append(taken, o)
 		}
@@ -181,7 +186,7 @@ func (w *worklist) take(n int) []*offer {
 // next returns the offer of an action whose turn it is, and lets the next user
 // have the next turn; nil if none waits or a bound is reached.
 func (w *worklist) next(a *actionQueue) *offer {
-	if a.waiting == 0 || a.out >= offerWindow || w.maxAction > 0 && a.out+a.running >= w.maxAction {
+	if a.waiting == 0 || a.out.Len() >= offerWindow || w.maxAction > 0 && a.out.Len()+a.running >= w.maxAction {
 		return nil
 	}
 	for _, l := range a.levels {
@@ -211,24 +216,22 @@ func (w *worklist) park(q *userQueue) {
 	load.parked = append(load.parked, q)
 }
 
-// count makes an offer take a place of its action's window.
-func (w *worklist) count(o *offer) {
-	if o.counted {
-		return
+// count makes an offer take a place in its action's window.
+func (w *worklist) count(o *offer, now time.Time) {
+	if o.window == nil {
+		o.window, o.since = w.action(o.action).out.PushBack(o), now
+		w.load(o.key.User, 1)
 	}
-	o.counted = true
-	w.action(o.action).out++
-	w.load(o.key.User, 1)
 }
 
 // uncount gives that place back.
 func (w *worklist) uncount(o *offer) {
-	if !o.counted {
+	if o.window == nil {
 		return
 	}
-	o.counted = false
 	a := w.action(o.action)
-	a.out--
+	a.out.Remove(o.window)
+	o.window = nil
 	w.load(o.key.User, -1)
 	w.tidy(o.action, a)
 }
@@ -267,19 +270,38 @@ func (w *worklist) load(user string, by int) {
 	}
 }
 
-// contended reports whether steps of the action wait that come before another
-// one of this user: of a higher priority, or of the same and of somebody else.
-func (w *worklist) contended(action, user string, priority int) bool {
+// patience is how long an offer may wait for a worker before those who follow a
+// chain have to let go of it.
+const patience = time.Second
+
+// overdue reports whether another step of the action has waited for a worker too
+// long to let one of this user go on with its chain: a step of a higher priority,
+// or of the same and of somebody else.
+func (w *worklist) overdue(action, user string, priority int, now time.Time) bool {
 	a := w.actions[action]
 	if a == nil {
 		return false
 	}
-	for _, l := range a.levels {
-		switch {
-		case l.priority < priority:
-			return false
-		case l.priority > priority, len(l.users) > 1, len(l.users) == 1 && l.users[user] == nil:
+	before := func(p int, u string) bool { return p > priority || p == priority && u != user }
+	for at := a.out.Front(); at != nil; at = at.Next() {
+		o := at.Value.(*offer)
+		if now.Sub(o.since) < patience {
+			return false // and those behind it came later
+		}
+		if before(o.priority, o.key.User) || a.waits(before) {
 			return true
+		}
+	}
+	return false
+}
+
+// waits reports whether a queue waits for a place in the window that fits.
+func (a *actionQueue) waits(fits func(priority int, user string) bool) bool {
+	for _, l := range a.levels {
+		for user := range l.users {
+			if fits(l.priority, user) {
+				return true
+			}
 		}
 	}
 	return false

@@ -6,10 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"reprise/domain"
 	"reprise/eventstore"
 )
+
+var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // waiting makes offers of one action from "user:priority" words, numbered by
 // user.
@@ -46,7 +49,7 @@ func TestOrderOfOffers(t *testing.T) {
 		w := newWorklist(0, 0)
 		waiting(w, test.waiting)
 		var got []*offer
-		for o := w.take(1); o != nil; o = w.take(1) {
+		for o := w.take(1, t0); o != nil; o = w.take(1, t0) {
 			got = append(got, o...)
 		}
 		if names(got) != test.want {
@@ -58,12 +61,12 @@ func TestOrderOfOffers(t *testing.T) {
 func TestWindowBoundsOffers(t *testing.T) {
 	w := newWorklist(0, 0)
 	waiting(w, strings.Repeat("a ", 2*offerWindow))
-	first := w.take(10 * offerWindow)
-	if len(first) != offerWindow || len(w.take(1)) != 0 {
+	first := w.take(10*offerWindow, t0)
+	if len(first) != offerWindow || len(w.take(1, t0)) != 0 {
 		t.Fatalf("%d offers at once, not %d", len(first), offerWindow)
 	}
 	w.uncount(first[0])
-	if next := w.take(5); len(next) != 1 {
+	if next := w.take(5, t0); len(next) != 1 {
 		t.Errorf("%d offers for one place", len(next))
 	}
 }
@@ -71,39 +74,51 @@ func TestWindowBoundsOffers(t *testing.T) {
 func TestLimits(t *testing.T) {
 	w := newWorklist(3, 2)
 	waiting(w, "a a a b b")
-	first := w.take(10)
+	first := w.take(10, t0)
 	if names(first) != "a1 b1 a2" {
 		t.Fatalf("%s with three steps an action", names(first))
 	}
 	w.uncount(first[1])
 	w.started("b", "build") // claimed
-	if more := w.take(10); len(more) > 0 {
+	if more := w.take(10, t0); len(more) > 0 {
 		t.Errorf("%s although three are in flight or on offer", names(more))
 	}
 	w.ended("b", "build")
-	if more := names(w.take(10)); more != "b2" {
+	if more := names(w.take(10, t0)); more != "b2" {
 		t.Errorf("%q: user a is at the limit, and b is not", more)
 	}
 	w.uncount(first[0])
-	if more := names(w.take(10)); more != "a3" {
+	if more := names(w.take(10, t0)); more != "a3" {
 		t.Errorf("%q: user a is below the limit again", more)
 	}
 }
 
-func TestContended(t *testing.T) {
+func TestOverdue(t *testing.T) {
 	w := newWorklist(0, 0)
 	waiting(w, "a:1 b:0")
+	w.take(2, t0)
 	for _, test := range []struct {
 		user     string
 		priority int
+		after    time.Duration
 		want     bool
-	}{{"a", 1, false}, {"b", 1, true}, {"a", 0, true}, {"a", 2, false}} {
-		if got := w.contended("build", test.user, test.priority); got != test.want {
-			t.Errorf("user %s at priority %d: %t", test.user, test.priority, got)
+	}{
+		{"a", 1, patience, false}, {"b", 1, patience, true}, {"b", 1, patience / 2, false},
+		{"a", 0, patience, true}, {"c", 2, patience, false},
+	} {
+		if got := w.overdue("build", test.user, test.priority, t0.Add(test.after)); got != test.want {
+			t.Errorf("user %s at priority %d after %s: %t", test.user, test.priority, test.after, got)
 		}
 	}
-	if w.contended("test", "a", 0) {
+	if w.overdue("test", "a", 0, t0.Add(patience)) {
 		t.Error("nothing waits for that action")
+	}
+	full := newWorklist(0, 0)
+	waiting(full, strings.Repeat("a ", offerWindow))
+	full.take(offerWindow, t0)
+	waiting(full, "a b")
+	if !full.overdue("build", "a", 0, t0.Add(patience)) {
+		t.Error("user b waits for a place in the window and is not seen")
 	}
 }
 
@@ -135,7 +150,7 @@ func TestWorklistKeepsCount(t *testing.T) {
 			}
 		}
 		for action, n := range actions {
-			if n > maxAction || w.actions[action].out != n {
+			if n > maxAction || w.actions[action].out.Len() != n {
 				t.Fatalf("action %s has %d out", action, n)
 			}
 		}
@@ -151,7 +166,7 @@ func TestWorklistKeepsCount(t *testing.T) {
 		case k == 2 && len(out) > 0:
 			w.uncount(pick(&out))
 		default:
-			for _, o := range w.take(3) {
+			for _, o := range w.take(3, t0) {
 				out = append(out, o)
 				queued = slices.DeleteFunc(queued, func(q *offer) bool { return q == o })
 			}
@@ -159,7 +174,7 @@ func TestWorklistKeepsCount(t *testing.T) {
 		check()
 	}
 	for len(queued)+len(out) > 0 {
-		taken := w.take(1000)
+		taken := w.take(1000, t0)
 		out = append(out, taken...)
 		queued = slices.DeleteFunc(queued, func(q *offer) bool { return slices.Contains(taken, q) })
 		if len(out) == 0 {
