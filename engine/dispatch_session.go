@@ -14,7 +14,7 @@ import (
 // other way is withdrawn.
 func (d *dispatcher) claimed(c eventstore.Committed) {
 	t := d.sessions[c.Key]
-	if t == nil || c.Commit.Cause != domain.VerbClaim {
+	if t == nil {
 		return
 	}
 	for _, e := range c.Commit.Events {
@@ -24,21 +24,26 @@ func (d *dispatcher) claimed(c eventstore.Committed) {
 		}
 		for _, o := range t.offers {
 			if o.ref == (domain.StepRef{Chain: started.Chain, Step: started.Step}) {
-				d.delivered(o, started.Attempt)
+				d.started(o, started.Attempt, c.Commit.Cause == domain.VerbClaim)
 			}
 		}
 	}
 }
 
-// delivered notes that a worker has the task of an attempt.
-func (d *dispatcher) delivered(o *offer, attempt int) {
+// started notes that an attempt is not to be had any more. If it was claimed, a
+// worker has its task.
+func (d *dispatcher) started(o *offer, attempt int, claimed bool) {
+	if o.want == attempt {
+		o.want = 0
+	}
 	switch {
+	case !claimed:
 	case o.busy:
 		o.claimed = attempt
 	case o.have == attempt:
 		o.have, o.seq = 0, 0
-		d.settle(o)
 	}
+	d.settle(o)
 }
 
 // take compares a state of a session with what is known of it. An older state

@@ -87,3 +87,21 @@ func TestActionLimitAndClaimNext(t *testing.T) {
 	}
 	until(t, "it is offered", func() bool { return w.tasks()["s1/a/y"] == 1 })
 }
+
+// TestNothingIsOfferedTwice has workers that are faster than whoever follows the
+// events. Every task has to lead to a claim.
+func TestNothingIsOfferedTwice(t *testing.T) {
+	w := newWorkshop(t)
+	w.run()
+	crew := w.employ(16, "build")
+	const sessions, steps = 4, 250
+	for i := range sessions {
+		w.begin("ann", fmt.Sprint("s", i), manySteps(steps, ""))
+	}
+	for i := range sessions {
+		w.untilState(fmt.Sprint("s", i), domain.StateCompleted)
+	}
+	if n := crew.refused.Load(); n > 0 || len(crew.claimed()) != sessions*steps {
+		t.Errorf("%d claims were refused, %d accepted", n, len(crew.claimed()))
+	}
+}
