@@ -93,7 +93,8 @@ the server that ` + "`reprise serve`" + ` runs on it, or, if there is none, dire
 Exit codes: 0 done, 1 rejected or failed, 2 wrong command line, 3 no such
 session, 4 server or engine out of reach, 5 outcome unknown (send it again with
 the same --command-id).`,
-		Example: `  reprise session create release -f examples/release.yaml --start
+		Example: `  reprise run examples/release.yaml
+  reprise session create release -f examples/release.yaml --start
   reprise session show release
   reprise session list --state RUNNING,FAILED
   reprise step retry release build compile`,
@@ -107,7 +108,7 @@ the same --command-id).`,
 		&cobra.Group{ID: "work", Title: "Sessions:"},
 		&cobra.Group{ID: "operate", Title: "Operators:"},
 	)
-	for _, c := range []*cobra.Command{a.sessionCommand(), a.chainCommand(), a.stepCommand()} {
+	for _, c := range []*cobra.Command{a.runCommand(), a.sessionCommand(), a.chainCommand(), a.stepCommand()} {
 		c.GroupID = "work"
 		root.AddCommand(c)
 	}
