@@ -51,6 +51,8 @@ type executor struct {
 	// follow may restrict a worker's wish for the next step of a chain; it may be
 	// nil.
 	follow func(*Request)
+	// readOnly lets commands through; nil lets all.
+	readOnly *readOnlyGate
 }
 
 // submit takes a command and returns at once. done is called with its answer,
@@ -79,6 +81,10 @@ func (x *executor) do(r Request) (contract.Reply, error) {
 	if r.Verb == domain.VerbSucceed && x.follow != nil {
 		x.follow(&r)
 	}
+	if err := x.readOnly.enter(r); err != nil {
+		return contract.Reply{}, err
+	}
+	defer x.readOnly.leave()
 	ctx := x.deadlines.next()
 	reply, err := x.commander.Do(ctx, r)
 	if err == nil && r.Verb == domain.VerbHeartbeat && x.alive != nil {

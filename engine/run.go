@@ -113,6 +113,9 @@ func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 	commander := newCommander(commanderConfig{Store: p.store, Clock: e.cfg.Clock, Logger: e.cfg.Logger})
 	p.executor = &executor{lanes: newLanes(maxInFlight, maxPerSession), commander: commander}
 	p.executor.alive = newLeaseBook(p.work, p.store.Cached).renew
+	if p.executor.readOnly, err = openReadOnlyGate(ctx, js, e); err != nil {
+		return nil, err
+	}
 	if err := e.project(p, viewStore); err != nil {
 		return nil, err
 	}
@@ -194,6 +197,7 @@ func (p *parts) serve(ctx context.Context, e *Engine) error {
 		}
 	})
 	wg.Go(func() { p.executor.commander.sweep.run(background) })
+	wg.Go(func() { p.executor.readOnly.run(background, p.conns.read) })
 	var err error
 	if p.service, err = startService(e.serviceConfig(p)); err != nil {
 		return err
