@@ -154,16 +154,16 @@ func (d *dispatcher) tenure(ctx context.Context) error {
 func together(ctx context.Context, fns ...func(context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	ended := make(chan error, len(fns))
+	var wg sync.WaitGroup
+	first := make(chan error, len(fns))
 	for _, fn := range fns {
-		go func() { ended <- fn(ctx) }()
+		wg.Go(func() {
+			first <- fn(ctx)
+			stop()
+		})
 	}
-	first := <-ended
-	stop()
-	for range len(fns) - 1 {
-		<-ended
-	}
-	return first
+	wg.Wait()
+	return <-first
 }
 
 // catchUp waits until this engine knows everything that was committed before it

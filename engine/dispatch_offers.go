@@ -60,15 +60,16 @@ func (d *dispatcher) keepOffers(ctx context.Context) error {
 func (d *dispatcher) nextChanges() []*change {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var changes []*change
 	n := min(len(d.stale), offerBatch)
+	taken := d.work.take(offerBatch-n, d.Clock())
+	changes := make([]*change, 0, n+len(taken))
 	for _, o := range d.stale[:n] {
 		changes = append(changes, &change{o: o, subject: d.subject(o), withdraw: o.seq})
 	}
 	if d.stale = d.stale[n:]; len(d.stale) == 0 {
 		d.stale = nil
 	}
-	for _, o := range d.work.take(offerBatch-n, d.Clock()) {
+	for _, o := range taken {
 		o.busy = true
 		changes = append(changes, &change{o: o, subject: d.subject(o), task: contract.Task{Attempt: o.want, Version: o.version}})
 	}

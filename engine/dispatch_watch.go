@@ -114,15 +114,15 @@ func (d *dispatcher) ringSession(t *tracked, now time.Time) []firing {
 func (d *dispatcher) fire(ctx context.Context, f firing) {
 	var last beat
 	if f.attempt > 0 {
-		found := false
-		var err error
-		if last, found, err = d.Streams.lease(ctx, f.id()); err != nil {
+		b, found, err := d.Streams.lease(ctx, f.id())
+		switch {
+		case err != nil:
 			d.Logger.Warn("a lease can't be read; its attempt is not ended", "error", err)
 			return
-		}
-		if f.lease && found && last.ID != f.beat && d.renewed(f, last) {
+		case f.lease && found && b.ID != f.beat && d.renewed(f, b):
 			return
 		}
+		last = b
 	}
 	r := f.request(last)
 	duplicate, err := d.decide(r)

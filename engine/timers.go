@@ -106,7 +106,7 @@ func (g agenda) Swap(i, j int) {
 
 // Push is for container/heap.
 func (g *agenda) Push(x any) {
-	t := x.(*tracked)
+	t := x.(*tracked) //nolint:forcetypeassert // plan alone pushes
 	t.index = len(*g)
 	*g = append(*g, t)
 }

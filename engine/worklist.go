@@ -191,13 +191,13 @@ func (w *worklist) next(a *actionQueue) *offer {
 	}
 	for _, l := range a.levels {
 		for turn := l.turns.Front(); turn != nil; turn = l.turns.Front() {
-			q := turn.Value.(*userQueue)
+			q := turn.Value.(*userQueue) //nolint:forcetypeassert // there is nothing else in it
 			if w.full(q.user) {
 				w.park(q)
 				continue
 			}
 			l.turns.MoveToBack(turn)
-			return q.offers.Front().Value.(*offer)
+			return q.offers.Front().Value.(*offer) //nolint:forcetypeassert // as above
 		}
 	}
 	return nil
@@ -284,7 +284,7 @@ func (w *worklist) overdue(action, user string, priority int, now time.Time) boo
 	}
 	before := func(p int, u string) bool { return p > priority || p == priority && u != user }
 	for at := a.out.Front(); at != nil; at = at.Next() {
-		o := at.Value.(*offer)
+		o := at.Value.(*offer) //nolint:forcetypeassert // there is nothing else in it
 		if now.Sub(o.since) < patience {
 			return false // and those behind it came later
 		}

@@ -103,8 +103,11 @@ func TestOverdue(t *testing.T) {
 		after    time.Duration
 		want     bool
 	}{
-		{"a", 1, patience, false}, {"b", 1, patience, true}, {"b", 1, patience / 2, false},
-		{"a", 0, patience, true}, {"c", 2, patience, false},
+		{"a", 1, patience, false},
+		{"b", 1, patience, true},
+		{"b", 1, patience / 2, false},
+		{"a", 0, patience, true},
+		{"c", 2, patience, false},
 	} {
 		if got := w.overdue("build", test.user, test.priority, t0.Add(test.after)); got != test.want {
 			t.Errorf("user %s at priority %d after %s: %t", test.user, test.priority, test.after, got)
@@ -155,7 +158,7 @@ func TestWorklistKeepsCount(t *testing.T) {
 			}
 		}
 	}
-	for n := 0; n < 20000; n++ {
+	for range 20000 {
 		switch k := rnd.IntN(4); {
 		case k == 0 || len(queued) == 0:
 			o := &offer{key: eventstore.Key{User: fmt.Sprint("u", rnd.IntN(8))}, action: fmt.Sprint("a", rnd.IntN(3)), priority: rnd.IntN(3)}
