@@ -28,6 +28,10 @@ const (
 	// nakDelay is the pause before a task is offered again, where the engine
 	// gave no hint.
 	nakDelay = time.Second
+	// firstPass and maxPass bound the pause before a task that Config.Accept
+	// refused is offered again: short at first, since somebody else may wait for
+	// it; long for one that nobody takes.
+	firstPass, maxPass = 20 * time.Millisecond, 2 * time.Second
 )
 
 // dispatch finds a slot for a task and starts on it, or gives it back.
@@ -39,7 +43,7 @@ func (w *Worker) dispatch(ctx context.Context, s shift, h *handler, msg *nats.Ms
 		return
 	}
 	if w.cfg.Accept != nil && !w.cfg.Accept(ref) {
-		w.nak(msg, nakDelay)
+		w.nak(msg, passDelay(msg))
 		return
 	}
 	if ctx.Err() != nil || !h.limit.take(ctx, holdTask) {
@@ -55,6 +59,15 @@ func (w *Worker) dispatch(ctx context.Context, s shift, h *handler, msg *nats.Ms
 		defer w.slots.free()
 		w.accept(s, h, ref, msg)
 	})
+}
+
+// passDelay doubles with every delivery of the task.
+func passDelay(msg *nats.Msg) time.Duration {
+	meta, err := msg.Metadata()
+	if err != nil || meta.NumDelivered == 0 {
+		return maxPass
+	}
+	return min(firstPass<<min(meta.NumDelivered-1, 16), maxPass)
 }
 
 // accept claims the step of a task, and follows its chain from there. It gives

@@ -61,9 +61,9 @@ type Config struct {
 	// ProgressInterval is the shortest pause between two heartbeats for progress.
 	ProgressInterval time.Duration
 	// Accept chooses among the tasks; nil takes all. One that is refused goes back
-	// and is offered again a second later, to whoever asks first, so a choosy
-	// worker among others makes tasks late. It must be quick, and safe for
-	// concurrent use.
+	// and is offered again to whoever asks first: after 20 ms, and later and later
+	// up to 2 s. So a choosy worker among others makes tasks a little late. It
+	// must be quick, and safe for concurrent use.
 	Accept func(contract.TaskRef) bool
 	// APIPrefix is the JetStream API, for another JetStream domain.
 	APIPrefix string
