@@ -32,7 +32,10 @@ var errLeaseLost = errors.New("another engine is the holder now, or the server c
 // holder takes part in the election of the one engine that writes what is
 // derived: views, queue results, timers.
 type holder struct {
-	kv    jetstream.KeyValue
+	kv jetstream.KeyValue
+	// open makes or opens the bucket again: it is in memory, and gone when a
+	// server without replicas has restarted.
+	open  func(context.Context) (jetstream.KeyValue, error)
 	id    string
 	clock func() time.Time
 	log   *slog.Logger
@@ -68,8 +71,8 @@ func (h *holder) acquire(ctx context.Context) (uint64, bool) {
 	defer cancel()
 	rev, err := h.kv.Create(ctx, leaseKey, []byte(h.id))
 	if err != nil {
-		if !errors.Is(err, jetstream.ErrKeyExists) && ctx.Err() == nil {
-			h.log.Warn("can't ask for the holder's lease", "error", err)
+		if !errors.Is(err, jetstream.ErrKeyExists) {
+			h.reopen(ctx, err)
 		}
 		return 0, false
 	}
@@ -80,6 +83,15 @@ func (h *holder) acquire(ctx context.Context) (uint64, bool) {
 		return 0, false
 	}
 	return rev, true
+}
+
+// reopen opens the bucket again after a failure; if that fails too, the next try
+// to acquire the lease does the same.
+func (h *holder) reopen(ctx context.Context, cause error) {
+	h.log.Warn("can't ask for the holder's lease", "error", cause)
+	if kv, err := h.open(ctx); err == nil {
+		h.kv = kv
+	}
 }
 
 // checkClock compares this engine's clock with the time at which the server

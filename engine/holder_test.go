@@ -22,6 +22,7 @@ type campaign struct {
 	terms atomic.Int32
 	stop  func()
 	log   *syncBuffer
+	js    jetstream.JetStream
 }
 
 type syncBuffer struct {
@@ -53,12 +54,15 @@ func startCampaign(t *testing.T, ns *server.Server, id string, clock func() time
 	if err != nil {
 		t.Fatal(err)
 	}
-	kv, err := ensureControl(t.Context(), js, "reprise_control", 1)
+	open := func(ctx context.Context) (jetstream.KeyValue, error) {
+		return ensureControl(ctx, js, "reprise_control", 1)
+	}
+	kv, err := open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &campaign{log: &syncBuffer{}}
-	c.holder = &holder{kv: kv, id: id, clock: clock, log: slog.New(slog.NewTextHandler(c.log, nil))}
+	c := &campaign{log: &syncBuffer{}, js: js}
+	c.holder = &holder{kv: kv, open: open, id: id, clock: clock, log: slog.New(slog.NewTextHandler(c.log, nil))}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -103,6 +107,15 @@ func TestHolderThatLosesItsLeaseStops(t *testing.T) {
 	until(t, "it has noticed", func() bool { return !c.holds.Load() })
 	until(t, "it says so", func() bool { return strings.Contains(c.log.String(), "another engine is the holder now") })
 	until(t, "it holds again once the lease has expired", func() bool { return c.holds.Load() && c.terms.Load() == 2 })
+}
+
+func TestBucketThatIsGoneIsMadeAgain(t *testing.T) {
+	c := startCampaign(t, startJetStream(t), "only", time.Now)
+	until(t, "the engine holds", c.holds.Load)
+	if err := c.js.DeleteKeyValue(t.Context(), "reprise_control"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it holds again in a new bucket", func() bool { return c.holds.Load() && c.terms.Load() == 2 })
 }
 
 func TestDeadHolderIsReplaced(t *testing.T) {

@@ -124,11 +124,14 @@ func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 		return nil, err
 	}
 	p.queue = queueConfig{JetStream: js, Streams: streams, Names: e.names, Executor: p.executor, Logger: e.cfg.Logger}
-	kv, err := ensureControl(ctx, js, e.names.ControlBucket(), e.cfg.Replicas)
+	open := func(ctx context.Context) (jetstream.KeyValue, error) {
+		return ensureControl(ctx, js, e.names.ControlBucket(), e.cfg.Replicas)
+	}
+	kv, err := open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p.holder = &holder{kv: kv, id: e.cfg.ID, clock: e.cfg.Clock, log: e.cfg.Logger}
+	p.holder = &holder{kv: kv, open: open, id: e.cfg.ID, clock: e.cfg.Clock, log: e.cfg.Logger}
 	return p, nil
 }
 

@@ -26,8 +26,10 @@ type serveFlags struct {
 	listen   string
 	sync     string
 	replicas int
-	metadata []string
-	level    slog.Level
+	// perAction and perUser bound the steps that are with workers; 0 for none.
+	perAction, perUser int
+	metadata           []string
+	level              slog.Level
 	// embed says that serve starts its own NATS server; checkServe sets it.
 	embed bool
 }
@@ -85,6 +87,8 @@ func (a *app) serveFlags(cmd *cobra.Command, s *serveFlags) {
 	f.StringVar(&g.prefix, "prefix", "", "first token of every subject (default: "+contract.DefaultPrefix+")")
 	f.IntVar(&s.replicas, "replicas", 1, "`N` replicas of every stream, on a cluster")
 	f.StringSliceVar(&s.metadata, "metadata-keys", nil, "metadata `KEYS` that lists may filter by")
+	f.IntVar(&s.perAction, "max-per-action", 0, "at most `N` steps of one action with workers at once (default: any number)")
+	f.IntVar(&s.perUser, "max-per-user", 0, "at most `N` steps of one user with workers at once (default: any number)")
 	f.TextVar(&s.level, "log-level", slog.LevelInfo, "`LEVEL` of the log on stderr: debug, info, warn or error")
 	_ = cmd.RegisterFlagCompletionFunc("log-level", fixed("debug", "info", "warn", "error"))
 	_ = cmd.RegisterFlagCompletionFunc("sync", fixed(syncAlways, "100ms"))
@@ -117,6 +121,9 @@ func (a *app) checkServe(cmd *cobra.Command, s *serveFlags) error {
 	}
 	if s.memory && changed("sync") {
 		return usage(cmd, "--memory syncs nothing; leave --sync out")
+	}
+	if s.perAction < 0 || s.perUser < 0 {
+		return usage(cmd, "--max-per-action and --max-per-user take 1 and more, or 0 for any number")
 	}
 	if _, _, err := s.syncMode(); err != nil {
 		return usage(cmd, "--sync: write always, or a time: %s", err.Error())
@@ -152,6 +159,7 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	err = a.serveEngine(ctx, node, engine.Config{
 		Prefix: a.flags.prefix, Memory: node.Storage() == jetstream.MemoryStorage,
 		Replicas: s.replicas, MetadataKeys: s.metadata, Logger: log,
+		MaxPerAction: s.perAction, MaxPerUser: s.perUser,
 	})
 	stopWatching()
 	return errors.Join(err, <-watched, closeNode(node)) //nolint:contextcheck // ctx has ended, and closing has a bound of its own
