@@ -53,6 +53,8 @@ type Message struct {
 	Guarded bool
 	Header  map[string]string
 	Body    []byte
+	// Size is what it takes of Info.Bytes, also where the body was left out.
+	Size uint64
 	// Time is when the server stored it.
 	Time time.Time
 }

@@ -111,6 +111,7 @@ func (m *Memory) Inject(key Key, header map[string]string, body []byte) uint64 {
 func (m *Memory) add(msg Message) uint64 {
 	msg.Seq, msg.Time = uint64(len(m.messages))+1, time.Now().UTC()
 	msg.Header, msg.Body = maps.Clone(msg.Header), slices.Clone(msg.Body)
+	msg.Size = uint64(len(msg.Body))
 	m.messages = append(m.messages, msg)
 	m.subjects[msg.Key] = append(m.subjects[msg.Key], msg.Seq)
 	m.bytes += uint64(len(msg.Body))

@@ -39,23 +39,29 @@ func (v *Views) sweep(ctx context.Context, frozen map[string]bool) {
 }
 
 func (s *sweeper) run(ctx context.Context) error {
-	if err := s.v.cfg.Source.Raw(ctx, eventstore.Filter{HeadersOnly: true}, s.note); err != nil {
-		return err
-	}
-	suspects, err := s.compare(ctx)
+	suspects, err := s.suspects(ctx)
 	if err != nil {
 		return err
 	}
-	missing, err := s.missing(ctx)
-	if err != nil {
-		return err
-	}
-	for _, key := range append(suspects, missing...) {
+	for _, key := range suspects {
 		if err := s.check(ctx, key); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// suspects returns the sessions whose view may not be that of the events.
+func (s *sweeper) suspects(ctx context.Context) ([]eventstore.Key, error) {
+	if err := s.v.cfg.Source.Raw(ctx, eventstore.Filter{HeadersOnly: true}, s.note); err != nil {
+		return nil, err
+	}
+	suspects, err := s.compare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := s.missing(ctx)
+	return append(suspects, missing...), err
 }
 
 // note keeps the last message of each session.

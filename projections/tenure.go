@@ -205,7 +205,7 @@ func (t *tenure) live(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case job := <-t.v.jobs:
-			err := t.rebuild(ctx)
+			err := t.serve(ctx, job)
 			job.done <- err
 			if err != nil {
 				return err
@@ -223,6 +223,14 @@ func (t *tenure) live(ctx context.Context) error {
 			timer.Reset(pause)
 		}
 	}
+}
+
+// serve does what somebody waits for.
+func (t *tenure) serve(ctx context.Context, job rebuild) error {
+	if job.flush {
+		return t.flush(ctx)
+	}
+	return t.rebuild(ctx)
 }
 
 // due returns how long the marked changes may still wait; false if there are

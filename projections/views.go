@@ -100,8 +100,12 @@ type Views struct {
 	oldest      time.Time                               // when dirty became non-empty
 }
 
-// rebuild is a call of Rebuild; done gets its outcome.
-type rebuild struct{ done chan error }
+// rebuild is a call of Rebuild, or one that wants what is marked to be put;
+// done gets its outcome.
+type rebuild struct {
+	done  chan error
+	flush bool
+}
 
 // NewViews checks the configuration. It starts nothing.
 func NewViews(cfg ViewsConfig) (*Views, error) {

@@ -121,6 +121,7 @@ func (d *Driver) decode(subject string, seq uint64, stored time.Time, header nat
 		return eventstore.Message{}, err
 	}
 	m := eventstore.Message{Key: key, Seq: seq, Header: make(map[string]string, len(header)), Body: body, Time: stored.UTC()}
+	m.Size = d.storedSize(subject, header, body)
 	for k, v := range header {
 		if len(v) > 0 && !strings.HasPrefix(k, serverHeaders) {
 			m.Header[k] = v[0]
