@@ -57,6 +57,10 @@ fuzz: ## Run every fuzz target for FUZZTIME
 bench: ## Run every benchmark for BENCHTIME
 	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) work
 
+.PHONY: demo
+demo: build ## Show run, pause, resume, retry, skip, cancel, history, delete
+	@REPRISE=$(BIN) sh scripts/demo.sh
+
 .PHONY: clean
 clean: ## Remove what the other targets made
 	rm -rf bin cover.out
