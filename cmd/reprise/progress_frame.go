@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"reprise/domain"
 	"reprise/internal/term"
@@ -19,6 +20,8 @@ const (
 	nameShare = 2
 	// barWidth is that of the bar in the headline.
 	barWidth = 20
+	// separator stands between two remarks on a row.
+	separator = " · "
 )
 
 // frame is one picture of a session.
@@ -153,7 +156,7 @@ func (f *frame) chain(c *domain.Chain, folded bool) row {
 		parts = append(parts, "open")
 	}
 	parts = append(parts, chainNote(f.session, c))
-	r.text = strings.Join(nonEmpty(parts), ", ")
+	r.text = strings.Join(nonEmpty(parts), separator)
 	return r
 }
 
@@ -174,21 +177,24 @@ func (f *frame) step(c *domain.Chain, st *domain.Step, branch string) row {
 		parts = append(parts, clean(st.Error.Message))
 		r.style = term.Red
 	case st.Status == domain.StepStatusPending && st.Error != nil:
-		parts = append(parts, f.a.whyStep(f.session, c, st), clean(st.Error.Message))
+		parts = append(parts, f.waits(c, st), clean(st.Error.Message))
 		r.style = term.Yellow
 	case st.Status == domain.StepStatusPending:
 		parts = append(parts, clean(st.Title), f.waits(c, st))
 	default:
 		parts = append(parts, clean(st.Title))
 	}
-	r.text = strings.Join(nonEmpty(parts), ": ")
+	r.text = strings.Join(nonEmpty(parts), separator)
 	return r
 }
 
-// waits says what a PENDING step waits for, where that is not the step before it.
+// waits says what a PENDING step waits for, where that is not another step.
 func (f *frame) waits(c *domain.Chain, st *domain.Step) string {
-	if len(missingSteps(c, st)) > 0 {
+	switch {
+	case len(missingSteps(c, st)) > 0:
 		return ""
+	case f.session.State == domain.StateRunning && st.NotBefore.After(f.a.now()):
+		return "tries again " + soon(st.NotBefore.Sub(f.a.now()))
 	}
 	return f.a.whyStep(f.session, c, st)
 }
@@ -259,3 +265,11 @@ func doneSteps(s *domain.Session) (done, all int) {
 
 // unmarshal reads the data of an event.
 func unmarshal(data json.RawMessage, event domain.Event) error { return json.Unmarshal(data, event) }
+
+// soon is a time that is left, in words.
+func soon(left time.Duration) string {
+	if left < time.Second {
+		return "now"
+	}
+	return "in " + term.Span(left.Round(time.Second))
+}

@@ -41,13 +41,14 @@ func newScreen(out io.Writer, size func(any) (int, int, bool)) *screen {
 	return &screen{out: out, size: size, open: true}
 }
 
-// bounds returns the size of the terminal now.
+// bounds returns the size that lines may have now. The last column stays free:
+// clearing from there would take its character away.
 func (s *screen) bounds() (width, height int) {
 	width, height, ok := s.size(s.out)
 	if !ok || width <= 0 || height <= 0 {
-		return unknownWidth, unknownHeight
+		return unknownWidth - 1, unknownHeight
 	}
-	return max(width, minWidth), height
+	return max(width, minWidth) - 1, height
 }
 
 // draw puts lines in the place of those before. Each has to fit the width.

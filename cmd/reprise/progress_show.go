@@ -173,7 +173,10 @@ func (d *treeDisplay) draw(spin int) {
 		return
 	}
 	f := frame{
-		a: d.r.a, session: s, said: d.last.lastLines(), hints: d.r.hints(s), spin: spin,
+		a: d.r.a, session: s, said: d.last.lastLines(), spin: spin,
+	}
+	if spin >= 0 {
+		f.hints = d.r.hints(s)
 	}
 	f.width, f.height = d.screen.bounds()
 	d.screen.draw(f.lines())

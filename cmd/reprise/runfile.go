@@ -32,8 +32,9 @@ const (
 	runListen = "127.0.0.1:0"
 	// defaultPatience is how long steps may go on after an interrupt.
 	defaultPatience = 5 * time.Second
-	// shortID is the length of the random part of a session id.
-	shortID = 6
+	// idWord and workerWord are the lengths of the random parts of the ids of
+	// sessions and of workers.
+	idWord, workerWord = 6, 10
 	// maxStem bounds the part of a session id that the file gives.
 	maxStem = 48
 )
@@ -181,5 +182,8 @@ func readableID(file string) string {
 	if stem == "" {
 		stem = "run"
 	}
-	return stem[:min(len(stem), maxStem)] + "-" + strings.ToLower(rand.Text()[:shortID])
+	return stem[:min(len(stem), maxStem)] + "-" + randomWord(idWord)
 }
+
+// randomWord makes n random letters and digits, at most 26.
+func randomWord(n int) string { return strings.ToLower(rand.Text()[:n]) }

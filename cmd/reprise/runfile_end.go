@@ -21,6 +21,10 @@ const (
 	maxRunHistory = 60
 	// maxStackLines is how many lines of an error's stack it shows, the last ones.
 	maxStackLines = 20
+	// stateWidth is the width of the longest state with its symbol, historyHead
+	// that of what stands before the events of a commit.
+	stateWidth  = 11
+	historyHead = 5 + 2 + 12 + 2 + stateWidth + 2
 	// endPatience bounds the questions at the end.
 	endPatience = 10 * time.Second
 	// guestPause is the time between two looks for others that use the engine.
@@ -183,16 +187,23 @@ func (r *runner) history(ctx context.Context) error {
 		commits = commits[over:]
 	}
 	b.WriteString("\n")
-	table := term.NewTable(r.a.palette)
+	room := r.historyRoom()
 	for _, entry := range commits {
-		table.Row(fmt.Sprintf("%5d", entry.Version), entry.Time.In(r.a.zone).Format("15:04:05.000"),
-			term.State(r.a.palette, entry.State), r.a.note(eventWords(entry)))
-	}
-	if err := table.Write(&b); err != nil {
-		return err
+		state := term.State(r.a.palette, entry.State)
+		fmt.Fprintf(&b, "%5d  %s  %s%s  %s\n", entry.Version, entry.Time.In(r.a.zone).Format("15:04:05.000"), state,
+			strings.Repeat(" ", max(0, stateWidth-term.Width(state))), r.a.note(fit(eventWords(entry), room)))
 	}
 	_, err := io.WriteString(r.a.out, b.String())
 	return err
+}
+
+// historyRoom is how many columns the events of a commit may take.
+func (r *runner) historyRoom() int {
+	width, _, ok := terminalSize(r.a.out)
+	if !ok {
+		return maxShownData
+	}
+	return max(width-1-historyHead, minWidth)
 }
 
 // eventWords has the events of a commit in one line.
@@ -209,6 +220,9 @@ func eventWords(entry contract.CommitEntry) string {
 
 // hints say what a session waits for that this run can't give it.
 func (r *runner) hints(s *domain.Session) []string {
+	if r.stopping {
+		return nil
+	}
 	if s.State == domain.StatePaused && s.InFlight == 0 {
 		return []string{fmt.Sprintf("paused by %s: reprise session resume %s%s", clean(s.PausedBy), s.ID, r.sameFlags())}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -167,9 +168,9 @@ func (r *runner) hire(ctx context.Context) (*crew, error) {
 	}
 	owner := r.a.owner()
 	w, err := worker.New(r.link.nc, worker.Config{
-		ID: name + client.NewCommandID(), Names: r.names, Concurrency: r.f.concurrency, Lease: time.Duration(r.f.lease),
+		ID: name + randomWord(workerWord), Names: r.names, Concurrency: r.f.concurrency, Lease: time.Duration(r.f.lease),
 		DrainTimeout: time.Nanosecond, // --patience was before
-		Logger:       r.log,
+		Logger:       r.workerLog(),
 		Accept: func(ref contract.TaskRef) bool {
 			return ref.User == owner && ref.Session == r.id
 		},
@@ -187,6 +188,15 @@ func (r *runner) hire(ctx context.Context) (*crew, error) {
 		c.err = w.Run(ctx)
 	}()
 	return c, nil
+}
+
+// workerLog is nil unless more than errors are to be logged: what the worker
+// calls an error, such as a result that is refused after a cancel, shows already.
+func (r *runner) workerLog() *slog.Logger {
+	if r.f.level >= slog.LevelError {
+		return nil
+	}
+	return r.log
 }
 
 // dismiss stops the worker and waits for it.
@@ -243,7 +253,7 @@ func (p *pausing) unmanned() <-chan struct{} {
 
 // begin pauses the session. A run that executes nothing leaves it alone.
 func (p *pausing) begin(ctx context.Context) error {
-	p.begun = true
+	p.begun, p.r.stopping = true, true
 	if p.r.f.noWorker {
 		return errors.New("interrupted before the session was done; it is as it was")
 	}

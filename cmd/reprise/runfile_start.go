@@ -53,6 +53,8 @@ type runner struct {
 	// awaited is the version of what this run has commanded; the board has to
 	// show it before the session is judged.
 	awaited uint64
+	// stopping is set at an interrupt.
+	stopping bool
 }
 
 // newRunner reads command line and file, before anything starts.
