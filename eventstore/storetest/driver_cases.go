@@ -84,8 +84,13 @@ func storedWhole(w *world) {
 		if got.Time.IsZero() {
 			w.Error("the message has no time")
 		}
-		want.Time = got.Time
+		want.Time, want.Size = got.Time, got.Size
 		w.equal("the message", got, want)
+	}
+	sum := uint64(0)
+	w.must(w.Driver.Scan(w.ctx, eventstore.Filter{HeadersOnly: true}, func(m eventstore.Message) error { sum += m.Size; return nil }))
+	if info, err := w.Driver.Info(w.ctx); err != nil || info.Bytes != sum {
+		w.Errorf("the messages have %d bytes, the store %d; error %v", sum, info.Bytes, err)
 	}
 	last, err := w.Driver.Last(w.ctx, key(1))
 	w.must(err)
