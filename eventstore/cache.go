@@ -24,6 +24,9 @@ type cacheShard struct {
 	bytes   int64
 	entries map[Key]*list.Element
 	order   *list.List // of *cacheEntry; the front was used last
+	// moves counts the commits that were noted while something may have been
+	// read from the store.
+	moves uint64
 }
 
 type cacheEntry struct {
@@ -69,23 +72,49 @@ func (c *cache) peek(key Key) (Aggregate, bool) {
 	return el.Value.(*cacheEntry).agg, true
 }
 
-// put keeps an aggregate unless a newer one is there already.
+// put keeps an aggregate that was just appended, unless a newer one is there
+// already.
 func (c *cache) put(agg Aggregate) {
 	sh := c.shard(agg.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.moves++
 	if el, ok := sh.entries[agg.Key]; ok && el.Value.(*cacheEntry).agg.Last > agg.Last {
 		return
 	}
 	sh.set(agg)
 }
 
-// replace keeps an aggregate that was just read, whatever was there.
-func (c *cache) replace(agg Aggregate) {
+// reading begins to read a session from the store; what it returns goes to keep.
+func (c *cache) reading(key Key) (moves uint64) {
+	sh := c.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.moves
+}
+
+// keep keeps an aggregate that was read from the store, whatever was there. If
+// commits were noted meanwhile, one may have been this session's, and come after
+// what was read: then nothing is kept and the next load reads again.
+func (c *cache) keep(agg Aggregate, moves uint64) {
 	sh := c.shard(agg.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.set(agg)
+	if sh.moves == moves {
+		sh.set(agg)
+		return
+	}
+	if el, ok := sh.entries[agg.Key]; ok && el.Value.(*cacheEntry).agg.Last != agg.Last {
+		sh.remove(el)
+	}
+}
+
+// missed notes a commit of a session that is not cached.
+func (c *cache) missed(key Key) {
+	sh := c.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.moves++
 }
 
 // swap keeps next if the cache still holds old.
@@ -93,6 +122,7 @@ func (c *cache) swap(old, next Aggregate) {
 	sh := c.shard(old.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.moves++
 	if el, ok := sh.entries[old.Key]; ok && el.Value.(*cacheEntry).agg.Last == old.Last {
 		sh.set(next)
 	}

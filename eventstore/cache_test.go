@@ -30,7 +30,7 @@ func TestCacheKeepsTheNewest(t *testing.T) {
 		{c.put, cached("s", 5, 0), 5},
 		{c.put, cached("s", 4, 0), 5},
 		{c.put, cached("s", 6, 0), 6},
-		{c.replace, cached("s", 3, 0), 3},
+		{func(a Aggregate) { c.keep(a, c.reading(a.Key)) }, cached("s", 3, 0), 3},
 		{func(a Aggregate) { c.swap(cached("s", 2, 0), a) }, cached("s", 7, 0), 3},
 		{func(a Aggregate) { c.swap(cached("s", 3, 0), a) }, cached("s", 8, 0), 8},
 		{func(a Aggregate) { c.swap(cached("other", 3, 0), a) }, cached("other", 8, 0), 8},
@@ -48,6 +48,23 @@ func TestCacheKeepsTheNewest(t *testing.T) {
 	st := c.stats()
 	if st.CacheHits != 7 || st.CacheMisses != 1 || st.CacheSessions != 0 || st.CacheBytes != 0 {
 		t.Errorf("the counters are %+v", st)
+	}
+}
+
+func TestCacheKeepsNothingThatWasOvertaken(t *testing.T) {
+	old := cached("s", 3, 0)
+	for name, overtake := range map[string]func(*cache){
+		"an append":                func(c *cache) { c.put(cached("s", 4, 0)) },
+		"a commit of another":      func(c *cache) { c.missed(old.Key) },
+		"a commit onto the cached": func(c *cache) { c.put(old); c.swap(old, cached("s", 4, 0)) },
+	} {
+		c := newCache(1 << 20)
+		moves := c.reading(old.Key)
+		overtake(c)
+		c.keep(old, moves)
+		if got, ok := c.peek(old.Key); ok && got.Last < 4 {
+			t.Errorf("after %s the cache holds what was read before it", name)
+		}
 	}
 }
 

@@ -20,13 +20,14 @@ func (s *Store) Load(ctx context.Context, key Key) (Aggregate, error) {
 	if agg, ok := s.cache.get(key); ok {
 		return agg, nil
 	}
+	moves := s.cache.reading(key)
 	agg, err := s.read(ctx, key, s.snapshot(ctx, key))
 	if err != nil {
 		s.reportDamage(err)
 		return Aggregate{}, err
 	}
 	if agg.Last > 0 {
-		s.cache.put(agg)
+		s.cache.keep(agg, moves)
 	}
 	return agg, nil
 }
@@ -37,6 +38,7 @@ func (s *Store) Cached(key Key) (Aggregate, bool) { return s.cache.peek(key) }
 // Confirm returns the aggregate if it is the newest one at some moment after
 // the call, else the newest one, read again. The errors are those of Load.
 func (s *Store) Confirm(ctx context.Context, agg Aggregate) (Aggregate, error) {
+	moves := s.cache.reading(agg.Key)
 	last, err := s.last(ctx, agg.Key)
 	if err != nil {
 		return Aggregate{}, err
@@ -53,7 +55,7 @@ func (s *Store) Confirm(ctx context.Context, agg Aggregate) (Aggregate, error) {
 		s.cache.drop(agg.Key)
 		return Aggregate{}, err
 	}
-	s.cache.replace(next)
+	s.cache.keep(next, moves)
 	return next, nil
 }
 
@@ -65,7 +67,11 @@ func (s *Store) Forget(key Key) { s.cache.drop(key) }
 // advanced, one that it does not fit is dropped, a newer one stays.
 func (s *Store) Observe(c Committed) {
 	agg, ok := s.cache.peek(c.Key)
-	if !ok || c.Commit == nil || c.Seq <= agg.Last {
+	if !ok {
+		s.cache.missed(c.Key)
+		return
+	}
+	if c.Commit == nil || c.Seq <= agg.Last {
 		return
 	}
 	next, err := advance(agg, c)
