@@ -19,41 +19,94 @@ const (
 	pullMessages = 2000
 	// consumerIdle is when the server removes a consumer that was left behind.
 	consumerIdle = 30 * time.Second
+	// A pull request ends after pullExpiry and shows every pullHeartbeat that
+	// it lives; after two that are missed the consumer is made anew. The
+	// library's 30 s are long for a request that got lost.
+	pullExpiry    = 10 * time.Second
+	pullHeartbeat = time.Second
 	// scanIdle is how long a scan waits for a message before it asks whether
-	// anything is left.
-	scanIdle = time.Second
+	// anything is left: longer than two heartbeats.
+	scanIdle = 3 * time.Second
+	// maxScanFailures is how many consumers in a row a scan may lose without
+	// having got anything from them.
+	maxScanFailures = 5
+	// discardTimeout bounds the removal of a consumer that is done with.
+	discardTimeout = time.Second
 	// followPause is the pause before a follower that lost its consumer asks
 	// for a new one.
 	followPause = 250 * time.Millisecond
 )
 
-// Scan calls fn for every selected message up to the end at the start.
+// Scan calls fn for every selected message up to the end at the start. Where
+// that is the leader says: a consumer may live on a replica that is behind.
 func (d *Driver) Scan(ctx context.Context, f eventstore.Filter, fn func(eventstore.Message) error) error {
 	info, err := d.Info(ctx)
 	if err != nil {
 		return err
 	}
-	from, to := max(f.From, 1, info.First), info.Last
+	from, to := max(f.From, 1), info.Last
 	if f.To > 0 {
 		to = min(to, f.To)
 	}
-	if from > to || info.Messages == 0 {
+	last, err := d.lastMatch(ctx, f)
+	if err != nil || from > to || last < from {
+		return err
+	}
+	end := &scanEnd{driver: d, filter: f, at: min(to, last), seen: from - 1}
+	deliver := func(m eventstore.Message) error {
+		if m.Seq <= to {
+			if err := fn(m); err != nil {
+				return callbackError{err}
+			}
+		}
+		if end.seen = m.Seq; m.Seq >= end.at {
+			return errScanned
+		}
 		return nil
 	}
-	err = d.consume(ctx, d.consumerConfig(f, from), true, func(m eventstore.Message, pending uint64) error {
-		if m.Seq > to {
-			return errScanned
+	for failures := 0; ; failures++ {
+		before := end.seen
+		err := d.consume(ctx, d.consumerConfig(f, before+1), end.passed, deliver)
+		if end.seen > before {
+			failures = 0
 		}
-		if err := fn(m); err != nil {
-			return callbackError{err}
+		if !errors.Is(err, errConsumer) || ctx.Err() != nil || failures >= maxScanFailures {
+			return scanned(ctx, err)
 		}
-		if m.Seq == to || pending == 0 {
-			return errScanned
-		}
-		return nil
-	})
-	return scanned(ctx, err)
+	}
 }
+
+// lastMatch asks the leader for the last sequence that a filter selects; 0 if
+// there is none.
+func (d *Driver) lastMatch(ctx context.Context, f eventstore.Filter) (uint64, error) {
+	m, err := d.leader(ctx, fmt.Appendf(nil, `{"last_by_subj":%q}`, d.filterSubject(f)))
+	if errors.Is(err, eventstore.ErrNotFound) {
+		return 0, nil
+	}
+	return m.Seq, err
+}
+
+// scanEnd knows where a scan ends: at a sequence that the leader named. It may
+// be removed before it is delivered.
+type scanEnd struct {
+	driver   *Driver
+	filter   eventstore.Filter
+	at, seen uint64
+}
+
+// passed asks the leader again when nothing comes, and returns errScanned if
+// nothing is left to come.
+func (e *scanEnd) passed(ctx context.Context) error {
+	last, err := e.driver.lastMatch(ctx, e.filter)
+	if err == nil && last <= e.seen {
+		err = errScanned
+	}
+	return err
+}
+
+// errConsumer: the consumer was lost or skipped something; another one that
+// begins after the last message may do better.
+var errConsumer = errors.New("the consumer was lost")
 
 // errScanned ends a consumer that has delivered everything.
 var errScanned = errors.New("everything was delivered")
@@ -72,6 +125,8 @@ func scanned(ctx context.Context, err error) error {
 		return own.err
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, eventstore.ErrIncarnation):
+		return err
 	}
 	return unavailable(err)
 }
@@ -82,7 +137,7 @@ func scanned(ctx context.Context, err error) error {
 func (d *Driver) Follow(ctx context.Context, from uint64, fn func(eventstore.Message) error) error {
 	next := max(from, 1)
 	for {
-		err := d.consume(ctx, d.consumerConfig(eventstore.Filter{}, next), false, func(m eventstore.Message, _ uint64) error {
+		err := d.consume(ctx, d.consumerConfig(eventstore.Filter{}, next), nil, func(m eventstore.Message) error {
 			if err := fn(m); err != nil {
 				return callbackError{err}
 			}
@@ -90,24 +145,28 @@ func (d *Driver) Follow(ctx context.Context, from uint64, fn func(eventstore.Mes
 			return nil
 		})
 		var own callbackError
-		if errors.As(err, &own) {
+		switch {
+		case errors.As(err, &own):
 			return own.err
+		case errors.Is(err, eventstore.ErrIncarnation):
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(followPause):
 		}
-		if _, err := d.Info(ctx); errors.Is(err, eventstore.ErrIncarnation) {
-			return err
-		}
 	}
 }
 
-func (d *Driver) consumerConfig(f eventstore.Filter, from uint64) js.OrderedConsumerConfig {
-	return js.OrderedConsumerConfig{
-		FilterSubjects: []string{d.filterSubject(f)}, DeliverPolicy: js.DeliverByStartSequencePolicy,
-		OptStartSeq: from, HeadersOnly: f.HeadersOnly, InactiveThreshold: consumerIdle,
+// consumerConfig makes a consumer that needs no acknowledgements and lives in
+// the memory of one server. The client library's ordered consumer is not used:
+// it would go on by itself in a stream that was made anew.
+func (d *Driver) consumerConfig(f eventstore.Filter, from uint64) js.ConsumerConfig {
+	return js.ConsumerConfig{
+		FilterSubject: d.filterSubject(f), DeliverPolicy: js.DeliverByStartSequencePolicy, OptStartSeq: from,
+		AckPolicy: js.AckNonePolicy, MaxDeliver: 1, HeadersOnly: f.HeadersOnly,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: consumerIdle,
 	}
 }
 
@@ -122,33 +181,38 @@ func (d *Driver) filterSubject(f eventstore.Filter) string {
 	return d.names.Prefix() + ".evt." + user + "." + session
 }
 
-// consume calls fn with each message and the number of those still pending,
-// until fn or the consumer fails or ctx ends. A bounded one also ends, with
-// errScanned, when nothing is pending at the start or any more.
-func (d *Driver) consume(ctx context.Context, cfg js.OrderedConsumerConfig, limited bool, fn func(eventstore.Message, uint64) error) error {
-	consumer, err := d.js.OrderedConsumer(ctx, d.stream, cfg)
+// consume calls fn with each message until fn fails, the consumer is lost
+// (errConsumer) or ctx ends. idle, if it is given, is asked whenever nothing has
+// come for a while.
+func (d *Driver) consume(ctx context.Context, cfg js.ConsumerConfig, idle func(context.Context) error, fn func(eventstore.Message) error) error {
+	consumer, err := d.js.CreateConsumer(ctx, d.stream, cfg)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errConsumer, err)
 	}
 	defer d.discard(consumer)
-	if limited && consumer.CachedInfo().NumPending == 0 {
-		return errScanned
-	}
-	messages, err := consumer.Messages(js.PullMaxMessages(pullMessages))
-	if err != nil {
+	if _, err := d.Info(ctx); errors.Is(err, eventstore.ErrIncarnation) { // asked now, it is the consumer's too
 		return err
+	}
+	messages, err := consumer.Messages(js.PullMaxMessages(pullMessages), js.PullExpiry(pullExpiry),
+		js.PullHeartbeat(pullHeartbeat), js.WithMessagesErrOnMissingHeartbeat(true))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errConsumer, err)
 	}
 	stop := context.AfterFunc(ctx, messages.Stop)
 	defer messages.Stop()
 	defer stop()
-	for {
-		msg, err := d.next(ctx, consumer, messages, limited)
+	for delivered := uint64(1); ; delivered++ {
+		msg, err := next(ctx, messages, idle)
 		if err != nil {
 			return err
 		}
-		m, pending, err := d.delivered(msg)
-		if err == nil {
-			err = fn(m, pending)
+		m, order, err := d.delivered(msg)
+		switch {
+		case err != nil:
+		case order != delivered:
+			err = fmt.Errorf("%w: delivery %d came as number %d", errConsumer, order, delivered)
+		default:
+			err = fn(m)
 		}
 		if err != nil {
 			return err
@@ -156,22 +220,21 @@ func (d *Driver) consume(ctx context.Context, cfg js.OrderedConsumerConfig, limi
 	}
 }
 
-// next waits for a message. What is pending may be removed before it is
-// delivered, so a bounded wait looks from time to time whether anything is left.
-func (d *Driver) next(ctx context.Context, consumer js.Consumer, messages js.MessagesContext, limited bool) (js.Msg, error) {
-	if !limited {
-		return messages.Next()
+// next waits for a message.
+func next(ctx context.Context, messages js.MessagesContext, idle func(context.Context) error) (js.Msg, error) {
+	var wait []js.NextOpt
+	if idle != nil {
+		wait = append(wait, js.NextMaxWait(scanIdle))
 	}
 	for {
-		msg, err := messages.Next(js.NextMaxWait(scanIdle))
-		if !errors.Is(err, nats.ErrTimeout) {
-			return msg, err
+		msg, err := messages.Next(wait...)
+		switch {
+		case err == nil:
+			return msg, nil
+		case idle == nil || !errors.Is(err, nats.ErrTimeout):
+			return nil, fmt.Errorf("%w: %w", errConsumer, err)
 		}
-		info, err := consumer.Info(ctx)
-		if err == nil && info.NumPending == 0 {
-			err = errScanned
-		}
-		if err != nil {
+		if err := idle(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -181,21 +244,22 @@ func (d *Driver) next(ctx context.Context, consumer js.Consumer, messages js.Mes
 // after consumerIdle.
 func (d *Driver) discard(consumer js.Consumer) {
 	info := consumer.CachedInfo()
-	if info == nil {
+	if info == nil || !d.read.IsConnected() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), discardTimeout)
 	defer cancel()
 	_ = d.js.DeleteConsumer(ctx, d.stream, info.Name) // it goes by itself
 }
 
+// delivered returns a message and its number among those of its consumer.
 func (d *Driver) delivered(msg js.Msg) (eventstore.Message, uint64, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return eventstore.Message{}, 0, err
+		return eventstore.Message{}, 0, fmt.Errorf("%w: %w", errConsumer, err)
 	}
 	m, err := d.decode(msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Headers(), msg.Data())
-	return m, meta.NumPending, err
+	return m, meta.Sequence.Consumer, err
 }
 
 // Compact removes the messages of a session before a sequence.

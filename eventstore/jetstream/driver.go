@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -93,7 +95,37 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	if d.publisher, err = newPublisher(cfg.Write, cfg.InFlight, cfg.Timeout); err != nil {
 		return nil, err
 	}
+	if err := d.probe(ctx); err != nil {
+		_ = d.Close() // the probe's error counts
+		return nil, err
+	}
 	return d, nil
+}
+
+// The probe of the way to the stream.
+const (
+	probeTimeout = 10 * time.Second
+	probePause   = 50 * time.Millisecond
+)
+
+// probe sends an append whose guard can't hold until the stream refuses it:
+// that shows that appends get there, which on a replicated stream takes a moment
+// after it was made. Nothing is stored.
+func (d *Driver) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	impossible := eventstore.Record{Key: eventstore.Key{User: "reprise", Session: "probe"}, Guard: eventstore.ExpectLast(math.MaxInt64)}
+	for {
+		_, err := d.Append(ctx, []eventstore.Record{impossible})
+		if errors.Is(err, eventstore.ErrConflict) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stream %s: no append gets through: %w", d.stream, err)
+		case <-time.After(probePause):
+		}
+	}
 }
 
 // complete checks the configuration and fills in defaults.
@@ -131,7 +163,7 @@ func (cfg *Config) complete() error {
 func apiPrefix(api js.JetStream) string {
 	switch o := api.Options(); {
 	case o.APIPrefix != "":
-		return o.APIPrefix + "."
+		return strings.TrimSuffix(o.APIPrefix, ".") + "."
 	case o.Domain != "":
 		return "$JS." + o.Domain + ".API."
 	}

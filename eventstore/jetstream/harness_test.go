@@ -3,6 +3,7 @@ package jetstream_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -88,3 +89,20 @@ func record(key eventstore.Key, guard eventstore.Guard, body string) eventstore.
 }
 
 func newKey(n int) eventstore.Key { return eventstore.Key{User: "ada", Session: fmt.Sprint("s", n)} }
+
+// inProcess connects to whatever server a variable holds, for connections that
+// survive a restart.
+type inProcess struct{ srv **server.Server }
+
+// InProcessConn is what nats.InProcessServer asks for.
+func (p inProcess) InProcessConn() (net.Conn, error) { return (*p.srv).InProcessConn() }
+
+func dialNext(t testing.TB, srv **server.Server, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect("", append(opts, nats.InProcessServer(inProcess{srv}))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}

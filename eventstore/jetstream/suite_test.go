@@ -19,16 +19,18 @@ import (
 // envURL names an external server that the suite also runs on.
 const envURL = "REPRISE_TEST_NATS_URL"
 
-// foreign publishes as somebody does who is no engine.
-func (n node) foreign(ctx context.Context, key eventstore.Key, body []byte) error {
-	_, err := n.api.Publish(ctx, contract.Default().Event(key.User, key.Session), body)
-	return err
+// foreignOn publishes as somebody does who is no engine.
+func foreignOn(api js.JetStream, names contract.Names) func(context.Context, eventstore.Key, []byte) error {
+	return func(ctx context.Context, key eventstore.Key, body []byte) error {
+		_, err := api.Publish(ctx, names.Event(key.User, key.Session), body)
+		return err
+	}
 }
 
 func TestMemoryStorage(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Backend {
 		n := onServer(t, embedded(t), true)
-		return storetest.Backend{Driver: n.driver, Foreign: n.foreign}
+		return storetest.Backend{Driver: n.driver, Foreign: foreignOn(n.api, contract.Default())}
 	})
 }
 
@@ -40,7 +42,7 @@ func TestFileStorage(t *testing.T) {
 		n := onServer(t, srv, false)
 		return storetest.Backend{
 			Driver:  n.driver,
-			Foreign: n.foreign,
+			Foreign: foreignOn(n.api, contract.Default()),
 			Restart: func(t *testing.T) eventstore.Driver {
 				stopServer(srv)
 				srv = startServer(t, dir)
@@ -65,14 +67,10 @@ func TestExternalServer(t *testing.T) {
 		write, read := dialURL(t, url, jetstream.WriteOptions()...), dialURL(t, url)
 		n := connect(t, write, read, jetstream.StreamConfig{Names: names})
 		t.Cleanup(func() { deleteStream(t, n.api, names.EventsStream()) })
-		foreign := func(ctx context.Context, key eventstore.Key, body []byte) error {
-			_, err := n.api.Publish(ctx, names.Event(key.User, key.Session), body)
-			return err
-		}
 		restart := func(t *testing.T) eventstore.Driver {
 			return connect(t, dialURL(t, url, jetstream.WriteOptions()...), dialURL(t, url), jetstream.StreamConfig{Names: names}).driver
 		}
-		return storetest.Backend{Driver: n.driver, Foreign: foreign, Restart: restart}
+		return storetest.Backend{Driver: n.driver, Foreign: foreignOn(n.api, names), Restart: restart}
 	})
 }
 
