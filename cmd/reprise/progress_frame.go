@@ -84,7 +84,7 @@ func (f *frame) headline() string {
 		took = elapsed(s.StartedAt, s.EndedAt, f.a.now())
 	}
 	plain := 2 + cells(s.ID) + 2 + len(s.State) + 2 + cells(took) + 2 + barWidth + 2 + cells(text)
-	line := symbol + " " + p.Apply(term.Bold, fit(s.ID, f.width/nameShare)) + "  " + term.Word(p, s.State)
+	line := symbol + " " + p.Apply(term.Bold, fit(s.ID, f.width-4-len(s.State))) + "  " + term.Word(p, s.State)
 	switch {
 	case plain <= f.width:
 		return line + "  " + p.Apply(term.Dim, took) + "  " + f.bar(done, all) + "  " + p.Apply(term.Dim, text)

@@ -147,10 +147,14 @@ type treeDisplay struct {
 	screen *screen
 	spin   int
 	last   *board
+	// stay ends the care for a stop by the shell.
+	stay func()
 }
 
 func newTreeDisplay(r *runner) *treeDisplay {
-	return &treeDisplay{r: r, screen: newScreen(r.a.out, terminalSize)}
+	d := &treeDisplay{r: r, screen: newScreen(r.a.out, terminalSize)}
+	d.stay = onSuspend(d.screen.suspend)
+	return d
 }
 
 func (d *treeDisplay) commit(contract.CommitEntry, *domain.Session) {}
@@ -191,4 +195,5 @@ func (d *treeDisplay) close() {
 		d.draw(-1)
 	}
 	d.screen.close()
+	d.stay()
 }

@@ -166,7 +166,7 @@ func tally(s *domain.Session) string {
 func tail(text string, most int) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if over := len(lines) - most; over > 0 {
-		lines = append([]string{fmt.Sprintf("… %d lines before", over)}, lines[over:]...)
+		lines = append([]string{"… " + plural(over, "line") + " before"}, lines[over:]...)
 	}
 	return strings.Join(lines, "\n")
 }
@@ -322,7 +322,7 @@ func (r *runner) visit() error {
 
 // linger keeps the engine in this process for other runs that use it.
 func (r *runner) linger(ctx context.Context) error {
-	if r.engine == nil {
+	if r.engine == nil || ctx.Err() != nil {
 		return nil
 	}
 	for said := false; ; said = true {

@@ -73,7 +73,7 @@ func (r *runner) follow(ctx context.Context, from uint64) error {
 		case <-p.unmanned():
 			err = p.workerEnded(life)
 		case <-r.engine:
-			return fmt.Errorf("%w: the engine in this process has ended", natsnode.ErrUnreachable)
+			err = fmt.Errorf("%w: the engine in this process has ended", natsnode.ErrUnreachable)
 		case <-p.interrupted(ctx):
 			err = p.begin(life)
 		case err = <-p.asked:
@@ -85,10 +85,18 @@ func (r *runner) follow(ctx context.Context, from uint64) error {
 			return errStopped
 		}
 		if err != nil {
-			return err
+			return crew.without(err)
 		}
 	}
 	return nil
+}
+
+// without ends the crew at once where nobody would hear what it reports.
+func (c *crew) without(err error) error {
+	if errors.Is(err, natsnode.ErrUnreachable) {
+		c.abandon()
+	}
+	return err
 }
 
 // settled reports whether nothing will happen any more that this run waits for.

@@ -1,0 +1,420 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"reprise/contract"
+	"reprise/domain"
+	"reprise/natsnode"
+)
+
+// beReprise makes this test binary the reprise command.
+const beReprise = "REPRISE_TEST_BE_REPRISE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beReprise) != "" {
+		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// lab is a data directory with a working directory beside it, for processes.
+type lab struct {
+	t         *testing.T
+	data, dir string
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	return &lab{t: t, data: t.TempDir(), dir: t.TempDir()}
+}
+
+// write makes a session file and returns its path.
+func (l *lab) write(name, definition string) string {
+	l.t.Helper()
+	path := filepath.Join(l.dir, name)
+	if err := os.WriteFile(path, []byte(definition), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return path
+}
+
+// process is a reprise command in a process of its own.
+type process struct {
+	t        *testing.T
+	cmd      *exec.Cmd
+	out, err sharedText
+	ended    chan struct{}
+}
+
+func (l *lab) start(args ...string) *process {
+	l.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return l.spawn(exec.Command(self, args...))
+}
+
+// spawn starts a program that finds this binary as reprise.
+func (l *lab) spawn(cmd *exec.Cmd) *process {
+	l.t.Helper()
+	p := &process{t: l.t, cmd: cmd, ended: make(chan struct{})}
+	if cmd.Dir == "" {
+		cmd.Dir = l.dir
+	}
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "NATS_") && !strings.HasPrefix(entry, "REPRISE_") {
+			cmd.Env = append(cmd.Env, entry)
+		}
+	}
+	cmd.Env = append(cmd.Env, beReprise+"=1", "REPRISE_DATA="+l.data, "REPRISE_USER=ada", "GORACE=atexit_sleep_ms=0")
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
+	if err := p.cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.ended)
+	}()
+	l.t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	})
+	return p
+}
+
+// wait returns the exit code; -1 for a process that a signal ended.
+func (p *process) wait() int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(2 * servePatience):
+		p.t.Fatalf("%v does not end; it said\n%s\n%s", p.cmd.Args[1:], p.out.String(), p.err.String())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// says waits for a text on stdout or stderr.
+func (p *process) says(text string) {
+	p.t.Helper()
+	poll(p.t, text, func() bool {
+		select {
+		case <-p.ended:
+			if !strings.Contains(p.out.String()+p.err.String(), text) {
+				p.t.Fatalf("%v ended without saying %q; it said\n%s\n%s", p.cmd.Args[1:], text, p.out.String(), p.err.String())
+			}
+		default:
+		}
+		return strings.Contains(p.out.String()+p.err.String(), text)
+	})
+}
+
+// wants checks exit code and words that were said.
+func (p *process) wants(code int, words ...string) {
+	p.t.Helper()
+	if got := p.wait(); got != code {
+		p.t.Errorf("%v: exit %d, want %d", p.cmd.Args[1:], got, code)
+	}
+	said := p.out.String() + p.err.String()
+	for _, word := range words {
+		if !strings.Contains(said, word) {
+			p.t.Errorf("%v does not say %q", p.cmd.Args[1:], word)
+		}
+	}
+	if p.t.Failed() {
+		p.t.Fatalf("%v said\n%s\n%s", p.cmd.Args[1:], p.out.String(), p.err.String())
+	}
+}
+
+// session is one that the directory has.
+func (l *lab) session(id string) *domain.Session {
+	l.t.Helper()
+	p := l.start("session", "show", id, "--json")
+	p.wants(exitOK)
+	var reply contract.GetReply
+	if err := json.Unmarshal([]byte(p.out.String()), &reply); err != nil {
+		l.t.Fatal(err)
+	}
+	return reply.Session
+}
+
+// gate is a step that goes on when a file is there, and a step after it. Each
+// attempt leaves its number in the file "attempts".
+const gate = `{"chains":[{"id":"work","steps":[
+	{"id":"gate","action":"exec","input":{"run":"echo $REPRISE_ATTEMPT >> attempts; echo waiting; until test -e open; do sleep 0.02; done"}},
+	{"id":"after","action":"exec","input":{"run":"echo through"}}]}]}`
+
+// attempts is how often the gate was begun.
+func (l *lab) attempts() string {
+	raw, _ := os.ReadFile(filepath.Join(l.dir, "attempts"))
+	return strings.Join(strings.Fields(string(raw)), ",")
+}
+
+func (l *lab) await(attempts string) {
+	l.t.Helper()
+	poll(l.t, "attempts "+attempts, func() bool { return l.attempts() == attempts })
+}
+
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// TestRunIsInterrupted: Ctrl-C pauses; what is in flight is given back after the
+// patience, and --resume goes on, in the directory of the first run.
+func TestRunIsInterrupted(t *testing.T) {
+	l := newLab(t)
+	file := l.write("gate.json", gate)
+	p := l.start("run", file, "--id", "g", "--patience", "50ms")
+	l.await("1")
+	p.signal(os.Interrupt)
+	p.wants(exitPaused, "pausing: 1 step in flight may go on for 50ms", "step.released", "‖ PAUSED  g", "go on: reprise run --resume g")
+	s := l.session("g")
+	if st := s.Step("work", "gate"); s.State != domain.StatePaused || st.Status != domain.StepStatusPending || st.Tries != 0 {
+		t.Errorf("state %s, step %+v", s.State, st)
+	}
+	l.write("open", "")
+	again := l.start("run", file, "--id", "g")
+	again.wants(exitFailed, `session "g" exists already and is PAUSED; go on with it: reprise run --resume g`)
+	elsewhere := l.start("run", "--resume", "g")
+	elsewhere.wants(exitOK, "session.resumed", "✓ COMPLETED  g", "History")
+	if l.attempts() != "1,2" {
+		t.Errorf("attempts %s", l.attempts())
+	}
+}
+
+// TestRunWaitsForWhatIsInFlight: a step that ends within the patience counts.
+func TestRunWaitsForWhatIsInFlight(t *testing.T) {
+	l := newLab(t)
+	p := l.start("run", l.write("gate.json", gate), "--id", "g", "--patience", "1h")
+	l.await("1")
+	p.signal(syscall.SIGTERM)
+	p.says("in flight may go on")
+	l.write("open", "")
+	p.wants(exitPaused, "step.succeeded     work/gate", "1 step done, 1 not run")
+	l.start("run", "--resume", "g").wants(exitOK, "work/after")
+	if l.attempts() != "1" {
+		t.Errorf("attempts %s", l.attempts())
+	}
+}
+
+// TestRunIsInterruptedTwice: the second Ctrl-C ends it at once.
+func TestRunIsInterruptedTwice(t *testing.T) {
+	l := newLab(t)
+	p := l.start("run", l.write("gate.json", gate), "--id", "g", "--patience", "1h")
+	l.await("1")
+	p.signal(os.Interrupt)
+	p.says("in flight may go on")
+	p.signal(os.Interrupt)
+	p.wants(exitFailed, "stopped at once; go on with: reprise run --resume g")
+	l.write("open", "")
+	l.start("run", "--resume", "g").wants(exitOK, "step.released      work/gate", "✓ COMPLETED")
+	if l.attempts() != "1,2" {
+		t.Errorf("attempts %s", l.attempts())
+	}
+}
+
+// TestRunIsKilled: after a crash --resume gives back at once what was in flight.
+func TestRunIsKilled(t *testing.T) {
+	l := newLab(t)
+	p := l.start("run", l.write("gate.json", gate), "--id", "g")
+	l.await("1")
+	p.signal(syscall.SIGKILL)
+	p.wants(-1)
+	l.write("open", "")
+	began := time.Now()
+	l.start("run", "--resume", "g").wants(exitOK, "step.released      work/gate", "step.started       work/gate  attempt 2", "✓ COMPLETED")
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it waited for a lease: %s", took)
+	}
+	if tries := l.session("g").Step("work", "gate").Tries; l.attempts() != "1,2" || tries != 1 {
+		t.Errorf("attempts %s, tries %d", l.attempts(), tries)
+	}
+}
+
+// TestRunIsLostElsewhere: with an engine in another process nobody knows that
+// the worker is gone until its lease is over; the step is tried again then.
+func TestRunIsLostElsewhere(t *testing.T) {
+	l := newLab(t)
+	s := startServing(t, nil, "--data", l.data, "--listen", "127.0.0.1:0", "--log-level", "error")
+	p := l.start("run", l.write("gate.json", gate), "--id", "g", "--lease", "1s", "--nats", s.url())
+	l.await("1")
+	p.signal(syscall.SIGKILL)
+	p.wants(-1)
+	l.write("open", "")
+	l.start("run", "--resume", "g", "--dir", l.dir).wants(exitOK, "step.timedout      work/gate", "step.retried       work/gate", "✓ COMPLETED")
+	if l.attempts() != "1,2" {
+		t.Errorf("attempts %s", l.attempts())
+	}
+}
+
+// TestRunWaitsForAPerson: the command that is shown works from another process.
+func TestRunWaitsForAPerson(t *testing.T) {
+	l := newLab(t)
+	p := l.start("run", l.write("m.json", `{"chains":[{"id":"c","steps":[{"id":"ok","title":"Is it good?","manual":true}]}]}`), "--id", "m")
+	const command = "reprise step succeed m c ok"
+	p.says("c/ok (Is it good?) waits for a person: " + command)
+	l.start(strings.Fields(command)[1:]...).wants(exitOK, "step.succeeded")
+	p.wants(exitOK, "✓ COMPLETED  m")
+}
+
+// TestRunsShareAnEngine: the second run uses the engine of the first, takes only
+// its own steps, and isn't left alone when the first is done.
+func TestRunsShareAnEngine(t *testing.T) {
+	l := newLab(t)
+	first := l.start("run", l.write("m.json", `{"chains":[{"id":"c","steps":[{"id":"ok","manual":true}]}]}`), "--id", "first")
+	first.says("waits for a person")
+	second := l.start("run", l.write("gate.json", gate), "--id", "second")
+	l.await("1")
+	l.start("step", "succeed", "first", "c", "ok").wants(exitOK)
+	first.says("other runs use the engine in this process")
+	l.write("open", "")
+	second.wants(exitOK, "✓ COMPLETED  second")
+	first.wants(exitOK, "✓ COMPLETED  first")
+	if st := l.session("second").Step("work", "gate"); !strings.HasPrefix(st.Worker, runWorker) || strings.HasPrefix(st.Worker, embeddedWorker) {
+		t.Errorf("the second run's worker is %s", st.Worker)
+	}
+}
+
+// TestRunLosesTheEngine: a run whose engine died in another process says so.
+func TestRunLosesTheEngine(t *testing.T) {
+	l := newLab(t)
+	server := l.start("serve", "--listen", "127.0.0.1:0")
+	server.says("reprise is ready")
+	p := l.start("run", l.write("gate.json", gate), "--id", "g")
+	l.await("1")
+	server.signal(syscall.SIGKILL)
+	p.wants(exitUnreachable, "the process that served the data directory has ended; go on with: reprise run --resume g")
+}
+
+// TestRunOnlyWatches: with --no-worker somebody else does the work, and an
+// interrupt changes nothing.
+func TestRunOnlyWatches(t *testing.T) {
+	l := newLab(t)
+	s := startServing(t, nil, "--data", l.data, "--listen", "127.0.0.1:0", "--log-level", "error")
+	file := l.write("gate.json", gate)
+	p := l.start("run", file, "--id", "g", "--no-worker")
+	p.says("session.started")
+	p.signal(os.Interrupt)
+	p.wants(exitFailed, "interrupted before the session was done")
+	if state := l.session("g").State; state != domain.StateRunning {
+		t.Errorf("state %s", state)
+	}
+	l.write("open", "")
+	startWorking(t, s.url(), "--actions", "exec", "--dir", l.dir)
+	l.start("run", "--resume", "g", "--no-worker").wants(exitOK, "✓ COMPLETED")
+}
+
+// TestRunDrawsATree: on a terminal there is a picture, and the cursor is back
+// after the end.
+func TestRunDrawsATree(t *testing.T) {
+	l := newLab(t)
+	p := l.start("run", l.write("gate.json", gate), "--id", "g", "--progress", "tree", "--no-history")
+	p.says("waiting")
+	p.signal(syscall.SIGTSTP)
+	poll(t, "a stopped process", func() bool { return strings.HasSuffix(p.out.String(), wrap+showCursor) })
+	p.signal(syscall.SIGCONT)
+	l.write("open", "")
+	p.wants(exitOK, hideCursor, "└─ ✓ after")
+	out := p.out.String()
+	if strings.LastIndex(out, showCursor) < strings.LastIndex(out, hideCursor) {
+		t.Errorf("the cursor is hidden after the end: %q", out[max(0, len(out)-300):])
+	}
+}
+
+// TestRunCancelled: a cancel from elsewhere stops what runs, and ends the run.
+func TestRunCancelled(t *testing.T) {
+	l := newLab(t)
+	p := l.start("run", l.write("gate.json", gate), "--id", "g")
+	l.await("1")
+	l.start("session", "cancel", "g").wants(exitOK)
+	p.wants(exitFailed, "⊘ CANCELLED  g", "reprise session fork g")
+	deleted := l.start("run", l.write("gate.json", gate), "--id", "h")
+	l.await("1,1")
+	l.start("session", "delete", "h", "--force").wants(exitOK)
+	deleted.wants(exitNotFound, "deleted  h")
+}
+
+// root is the top of the repository.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestExampleRelease(t *testing.T) {
+	l := newLab(t)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "run", "examples/release.yaml") //nolint:gosec // this binary
+	cmd.Dir, cmd.Env = root(t), []string{"RELEASE_DIR=" + l.dir, "RELEASE_VET=./contract", "RELEASE_TEST=./internal/term"}
+	l.spawn(cmd).wants(exitOK, "✓ COMPLETED", "10 steps done")
+	for _, name := range []string{"reprise", "reprise.tar.gz", "source.tar.gz", "SHA256SUMS"} {
+		if info, err := os.Stat(filepath.Join(l.dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestExampleData(t *testing.T) {
+	l := newLab(t)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "run", "examples/data.yaml", "--id", "data-1") //nolint:gosec // this binary
+	cmd.Dir, cmd.Env = root(t), []string{"DATA_DIR=" + l.dir}
+	l.spawn(cmd).wants(exitOK, "✓ COMPLETED", "8 steps done")
+	for _, name := range []string{"temperature.svg", "rain.svg"} {
+		raw, err := os.ReadFile(filepath.Join(l.dir, name))
+		if err != nil || strings.Count(string(raw), "<polyline") != 4 || !strings.HasSuffix(string(raw), "</svg>\n") {
+			t.Errorf("%s: %v\n%s", name, err, raw)
+		}
+	}
+	var report struct{ JSON map[string]int }
+	if err := json.Unmarshal(l.session("data-1").Step("validate", "report").Output, &report); err != nil || len(report.JSON) != 4 {
+		t.Errorf("report %+v: %v", report, err)
+	}
+}
+
+func TestExampleAgent(t *testing.T) {
+	l := newLab(t)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "examples/agent/agent.sh", "agent-1") //nolint:gosec // a script of this repository
+	cmd.Dir, cmd.Env = root(t), []string{"REPRISE=" + os.Args[0]}
+	l.spawn(cmd).wants(exitOK, "✓ COMPLETED  agent-1")
+	s := l.session("agent-1")
+	if done, all := doneSteps(s); done != 8 || all != 8 || len(s.Chains) != 4 {
+		t.Errorf("%d of %d steps in %d chains", done, all, len(s.Chains))
+	}
+}
+
+// TestDemo runs the demo; it ends by itself and leaves nothing behind.
+func TestDemo(t *testing.T) {
+	l := newLab(t)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "scripts/demo.sh") //nolint:gosec // a script of this repository
+	cmd.Dir, cmd.Env = root(t), []string{"REPRISE=" + os.Args[0], "TMPDIR=" + l.dir}
+	p := l.spawn(cmd)
+	p.wants(exitOK, "✓ COMPLETED  build-1", "‖ PAUSED  long-1", "✓ COMPLETED  long-1", "‖ PAUSED  long-2", "✓ COMPLETED  long-2",
+		"✗ FAILED  broken-1", "1 skipped", "⊘ CANCELLED  endless-1", "is gone")
+	for line := range strings.Lines(p.out.String() + p.err.String()) {
+		if strings.Contains(line, "level=") {
+			t.Errorf("the demo logs: %s", line)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(l.dir, "reprise-demo*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, running, _ := natsnode.ReadLock(l.data); running {
+		t.Error("the demo used another directory than its own")
+	}
+}
