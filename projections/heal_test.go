@@ -3,6 +3,8 @@ package projections
 import (
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"reprise/domain"
 	"reprise/eventstore"
 )
@@ -236,4 +238,33 @@ func TestViewsOfALostFutureAreReplaced(t *testing.T) {
 	restored.wait(next)
 	eventually(t, "what was lost to go", func() bool { return len(dump(t, store)) == 1 })
 	restored.expect(store, a)
+}
+
+// A bucket that is deleted under its holder is made again by the next tenure,
+// with the same views in it.
+func TestDeletedBucketIsMadeAgain(t *testing.T) {
+	s := serve(t, t.TempDir())
+	w, views := onServer(t, s)
+	a := key("ada", "s1")
+	w.create(a)
+	v := w.views(views)
+	_, stopRunner := w.runner(v)
+	defer stopRunner()
+	stop := w.background(v.Run)
+	w.wait(v)
+	before := dump(t, views)
+	stop()
+
+	api, err := jetstream.New(dial(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := api.DeleteKeyValue(t.Context(), bucketConfig.Bucket); err != nil {
+		t.Fatal(err)
+	}
+	stop = w.background(v.Run)
+	defer stop()
+	eventually(t, "it holds", func() bool { return v.Progress().Holding })
+	w.wait(v)
+	same(t, dump(t, views), before)
 }

@@ -69,6 +69,7 @@ func (c KVConfig) stream() jetstream.StreamConfig {
 // watch. It is safe for concurrent use.
 type KVViews struct {
 	bucket string
+	remake func(context.Context) error // makes the bucket if it is missing
 	read   jetstream.Stream
 	write  jetstream.JetStream
 	limit  int64 // bytes of one message
@@ -94,7 +95,11 @@ func OpenKV(ctx context.Context, read, write *nats.Conn, cfg KVConfig) (*KVViews
 	if err != nil {
 		return nil, err
 	}
-	return &KVViews{bucket: cfg.Bucket, read: stream, write: writer, limit: write.MaxPayload()}, nil
+	remake := func(ctx context.Context) error {
+		_, err := ensureBucket(ctx, js, cfg)
+		return err
+	}
+	return &KVViews{bucket: cfg.Bucket, remake: remake, read: stream, write: writer, limit: write.MaxPayload()}, nil
 }
 
 func ensureBucket(ctx context.Context, js jetstream.JetStream, cfg KVConfig) (jetstream.Stream, error) {

@@ -52,8 +52,13 @@ type kvWriter struct {
 	broken error
 }
 
-// Open fences whoever wrote before, by writing the checkpoint over and over.
+// Open fences whoever wrote before, by writing the checkpoint over and over. A
+// bucket that somebody deleted is made again; without a checkpoint in it
+// everything is written anew.
 func (k *KVViews) Open(ctx context.Context) (ViewWriter, error) {
+	if err := k.remake(ctx); err != nil {
+		return nil, err
+	}
 	for range openTries {
 		w, err := k.open(ctx)
 		if !errors.Is(err, ErrFenced) {
