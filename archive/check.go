@@ -128,10 +128,10 @@ func (c *checker) end(end *End, s *domain.Session) error {
 	case here.Gone != nil:
 		c.note(end.Key, Clash{Reason: fmt.Sprintf("session %s is gone here (%s by %s) and can't come back under its id; --new-id or --user gives it another",
 			end.Key, here.Gone.Time.Format("2006-01-02"), here.Gone.By)})
-	case c.first != nil:
-		c.note(end.Key, *c.first)
 	case s.Gone != nil && c.there.Seq > 0:
 		c.note(end.Key, Clash{Reason: fmt.Sprintf("session %s is alive here, and the file has its tombstone; delete it here if that is meant", end.Key)})
+	case c.first != nil:
+		c.note(end.Key, *c.first)
 	case c.there.Seq == 0:
 		c.report.New++
 	case c.at > len(c.theirs):
