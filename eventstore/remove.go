@@ -90,3 +90,12 @@ func (s *Store) Bury(ctx context.Context, b Burial) (Aggregate, error) {
 	}
 	return a, s.driver.Compact(ctx, b.Key, a.Seq)
 }
+
+// Present reports whether the store holds a message with that sequence.
+func (s *Store) Present(ctx context.Context, seq uint64) (bool, error) {
+	_, err := s.driver.Get(ctx, seq)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
