@@ -97,3 +97,31 @@ func BenchmarkLast(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkScan replays a stream of usual size; an operation is one message.
+func BenchmarkScan(b *testing.B) {
+	const messages = 100_000
+	n := onServer(b, embedded(b), false)
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	for w := range benchWriters {
+		wg.Go(func() {
+			for i := w; i < messages; i += benchWriters {
+				if _, err := n.driver.Append(ctx, []eventstore.Record{{Key: newKey(i), Guard: eventstore.ExpectNew(), Body: benchBody}}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for left := b.N; left > 0; left -= messages {
+		err := n.driver.Scan(ctx, eventstore.Filter{To: uint64(min(left, messages))}, func(eventstore.Message) error { return nil })
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+}

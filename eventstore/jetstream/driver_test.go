@@ -62,9 +62,7 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// lost is a write connection whose answers do not arrive: it is paused between
-// the server's storing and the client's reading, by a subscription that the
-// server drops.
+// TestNoAnswerIsUnknown stores a commit whose acknowledgement nobody receives.
 func TestNoAnswerIsUnknown(t *testing.T) {
 	srv := embedded(t)
 	n := onServer(t, srv, true)
