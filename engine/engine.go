@@ -36,6 +36,9 @@ type Config struct {
 	// MaxPerAction and MaxPerUser bound how many steps of one action, and of one
 	// user, are offered or in flight; 0 means no bound.
 	MaxPerAction, MaxPerUser int
+	// Accounts are those of a server that authenticates; nil for one that lets
+	// everybody in.
+	Accounts *Accounts
 	// ID names this engine; a random one if empty.
 	ID string
 	// Logger gets what an operator should know; nothing is logged if nil.

@@ -41,12 +41,13 @@ const (
 // follows can't be relied on; the consumer is made anew then.
 var errOutOfOrder = errors.New("the queue's consumer skipped a message")
 
-// queueConfig configures a queue. Every field is required.
+// queueConfig configures a queue. Every field but Accounts is required.
 type queueConfig struct {
 	JetStream jetstream.JetStream
 	Streams   queueStreams
 	Names     contract.Names
 	Executor  *executor
+	Accounts  *Accounts // nil for everybody
 	Logger    *slog.Logger
 }
 
@@ -195,6 +196,9 @@ func (q *queue) read(m jetstream.Msg, seq uint64) *queued {
 	}
 	i.request, i.address, i.unreadable = newRequest(m.Subject(), header, time.Time{})
 	i.request.QueueSeq = seq
+	if why := q.Accounts.impostor(m.Subject(), m.Headers()); i.unreadable == nil && why != "" {
+		i.unreadable = domain.Reject(domain.CodeNotAllowed, domain.StateNone, "%s", why)
+	}
 	if i.unreadable == nil && i.request.DryRun {
 		i.unreadable = domain.Invalid(contract.HeaderDryRun, "a queued command has no answer, so a dry run of it tells nobody anything")
 	}

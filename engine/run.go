@@ -123,7 +123,7 @@ func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.queue = queueConfig{JetStream: js, Streams: streams, Names: e.names, Executor: p.executor, Logger: e.cfg.Logger}
+	p.queue = queueConfig{JetStream: js, Streams: streams, Names: e.names, Executor: p.executor, Accounts: e.cfg.Accounts, Logger: e.cfg.Logger}
 	open := func(ctx context.Context) (jetstream.KeyValue, error) {
 		return ensureControl(ctx, js, e.names.ControlBucket(), e.cfg.Replicas)
 	}
@@ -241,6 +241,7 @@ func (e *Engine) serviceConfig(p *parts) serviceConfig {
 	q := &queries{store: p.store, index: p.index, wait: p.runner.WaitFor, position: p.runner.Position}
 	return serviceConfig{
 		Names: e.names, Version: Version, Requests: p.conns.requests, Replies: p.conns.replies,
+		Accounts: e.cfg.Accounts, Inboxes: e.cfg.Accounts.inboxes(),
 		Executor: p.executor, Serve: p.work.serve, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
 		Queries: map[string]queryFunc{
 			contract.QueryGet:     asked(q, q.get),

@@ -39,7 +39,7 @@ const (
 // queryFunc answers one query of a user.
 type queryFunc func(ctx context.Context, user string, body []byte, header nats.Header) (any, error)
 
-// serviceConfig configures a service. Every field but Inboxes is required.
+// serviceConfig configures a service. Every field but Accounts and Inboxes is required.
 type serviceConfig struct {
 	Names   contract.Names
 	Version string // of this program, as semantic versions are written
@@ -52,6 +52,8 @@ type serviceConfig struct {
 	Serve  serveFunc
 	Clock  func() time.Time
 	Logger *slog.Logger
+	// Accounts say who may send what; nil for everybody.
+	Accounts *Accounts
 	// Inboxes are the prefixes of the subjects to which answers may go;
 	// "_INBOX." if empty.
 	Inboxes []string
@@ -156,6 +158,9 @@ func (s *service) refused(subject, reply string, header nats.Header) bool {
 	why := foreign(header)
 	if why == "" && !s.answers.mayAnswer(reply) {
 		why = "it wants its answer on a subject that is no inbox"
+	}
+	if why == "" {
+		why = s.Accounts.impostor(subject, header)
 	}
 	if why == "" {
 		return false

@@ -142,6 +142,7 @@ func (s settings) credentials(t *target) error {
 		t.options = append(t.options, nats.Token(s.User))
 	case s.Creds != "":
 		t.options = append(t.options, nats.UserCredentials(expandPath(s.Creds)))
+		t.options = append(t.options, inboxOf(expandPath(s.Creds))...)
 	case s.NKey != "":
 		option, err := nats.NkeyOptionFromSeed(expandPath(s.NKey))
 		if err != nil {

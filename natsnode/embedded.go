@@ -69,6 +69,9 @@ func (e *embedded) start() error {
 		return err
 	}
 	opts := e.serverOptions()
+	if err := e.opts.secure(opts); err != nil {
+		return err
+	}
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return problemf(ErrStart, err, "%s: %s", ErrStart, err)

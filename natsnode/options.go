@@ -1,6 +1,7 @@
 package natsnode
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,10 @@ type Options struct {
 	MinFree int64
 	// Ready bounds the start, HealthInterval is the pause between two looks of Run.
 	Ready, HealthInterval time.Duration
+	// Auth makes the server ask for credentials; nil lets everybody in.
+	Auth *Auth
+	// TLS is used by every client but those in this process; nil for none.
+	TLS *tls.Config
 	// Logger gets the server's warnings and errors; nothing if nil. The
 	// server's notices are logged at debug level.
 	Logger *slog.Logger
