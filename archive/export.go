@@ -123,7 +123,7 @@ func (x *export) session(ctx context.Context, a arrival) error {
 	switch {
 	case err != nil:
 		return x.damaged(a.key, err)
-	case h.gone() != a.tombstone:
+	case h.count == 0 || h.gone() != a.tombstone:
 		return nil // it is gone; where its tombstone is it is met again
 	}
 	return x.write(ctx, h)
