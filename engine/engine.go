@@ -39,6 +39,9 @@ type Config struct {
 	// Accounts are those of a server that authenticates; nil for one that lets
 	// everybody in.
 	Accounts *Accounts
+	// Trouble says why nothing can be stored at the moment, nil if it can. It is
+	// asked before every command and has to answer at once; nil: nobody knows.
+	Trouble func() error
 	// ID names this engine; a random one if empty.
 	ID string
 	// Logger gets what an operator should know; nothing is logged if nil.

@@ -51,6 +51,8 @@ type executor struct {
 	// follow may restrict a worker's wish for the next step of a chain; it may be
 	// nil.
 	follow func(*Request)
+	// trouble says why nothing can be stored; it may be nil.
+	trouble func() error
 	// readOnly lets commands through; nil lets all.
 	readOnly *readOnlyGate
 }
@@ -81,6 +83,9 @@ func (x *executor) do(r Request) (contract.Reply, error) {
 	if r.Verb == domain.VerbSucceed && x.follow != nil {
 		x.follow(&r)
 	}
+	if err := x.storable(r); err != nil {
+		return contract.Reply{}, err
+	}
 	if err := x.readOnly.enter(r); err != nil {
 		return contract.Reply{}, err
 	}
@@ -91,4 +96,16 @@ func (x *executor) do(r Request) (contract.Reply, error) {
 		err = x.alive(ctx, r)
 	}
 	return reply, err
+}
+
+// storable rejects a command that could not be stored, rather than to let it
+// wait for an answer of the server that does not come.
+func (x *executor) storable(r Request) error {
+	if x.trouble == nil || r.DryRun || r.Verb == domain.VerbHeartbeat {
+		return nil
+	}
+	if err := x.trouble(); err != nil {
+		return domain.Reject(domain.CodeUnavailable, domain.StateNone, "nothing can be stored: %s", err)
+	}
+	return nil
 }

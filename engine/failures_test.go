@@ -2,12 +2,17 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"reprise/contract"
 	"reprise/domain"
 	"reprise/eventstore"
 )
@@ -189,4 +194,40 @@ func (s *brokenCompaction) Compact(ctx context.Context, a eventstore.Aggregate) 
 		return eventstore.ErrUnavailable
 	}
 	return s.Store.Compact(ctx, a)
+}
+
+// What can't be stored is refused at once; reads and dry runs go on.
+func TestTroubleWithTheStorage(t *testing.T) {
+	h := newHouse(t)
+	var full atomic.Bool
+	h.start(func(cfg *Config) {
+		cfg.Trouble = func() error {
+			if full.Load() {
+				return errors.New("the disk is full")
+			}
+			return nil
+		}
+	})
+	request := func(verb string, dry string) *nats.Msg {
+		t.Helper()
+		m := nats.NewMsg("reprise.cmd.ann.s1." + verb)
+		m.Data = []byte(`{}`)
+		m.Header.Set(contract.HeaderDryRun, dry)
+		answer, err := h.nc.RequestMsg(m, 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	full.Store(true)
+	if m := request("create", "false"); m.Header.Get(contract.HeaderErrorCode) != "503" || !strings.Contains(m.Header.Get(contract.HeaderError), "the disk is full") {
+		t.Errorf("a command: %v %s", m.Header, m.Data)
+	}
+	if m := request("create", "true"); m.Header.Get(contract.HeaderErrorCode) != "" {
+		t.Errorf("a dry run: %v %s", m.Header, m.Data)
+	}
+	full.Store(false)
+	if m := request("create", "false"); m.Header.Get(contract.HeaderErrorCode) != "" {
+		t.Errorf("a command after it: %v %s", m.Header, m.Data)
+	}
 }

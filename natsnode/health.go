@@ -35,6 +35,15 @@ func (n *Node) Healthy(ctx context.Context) error {
 	return n.embedded.withinLimit()
 }
 
+// Trouble returns what Run found wrong when it last looked, nil if nothing. It
+// asks nobody, so it may be called for every request.
+func (n *Node) Trouble() error {
+	if err := n.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // room says whether enough of the disk is free.
 func (e *embedded) room() error {
 	if e.opts.Memory {
@@ -104,6 +113,7 @@ func (n *Node) Run(ctx context.Context) error {
 // returns what is wrong, or "".
 func (n *Node) lookAfter(ctx context.Context, last string) string {
 	err := n.Healthy(ctx)
+	n.trouble.Store(&err)
 	if err == nil {
 		if last != "" {
 			n.log.InfoContext(ctx, "the storage can be written again")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -21,6 +22,8 @@ type Node struct {
 
 	// recovered holds one mark after a recovery.
 	recovered chan struct{}
+	// trouble is what Run found when it last looked.
+	trouble atomic.Pointer[error]
 
 	mu     sync.Mutex
 	closed bool

@@ -159,7 +159,7 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	err = a.serveEngine(ctx, node, engine.Config{
 		Prefix: a.flags.prefix, Memory: node.Storage() == jetstream.MemoryStorage,
 		Replicas: s.replicas, MetadataKeys: s.metadata, Logger: log,
-		MaxPerAction: s.perAction, MaxPerUser: s.perUser,
+		MaxPerAction: s.perAction, MaxPerUser: s.perUser, Trouble: node.Trouble,
 	})
 	stopWatching()
 	return errors.Join(err, <-watched, closeNode(node)) //nolint:contextcheck // ctx has ended, and closing has a bound of its own
