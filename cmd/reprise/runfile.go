@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -101,6 +102,7 @@ PAUSED after an interrupt, others as for every command.`,
 			}
 			ctx, stop := withHangup(cmd.Context())
 			defer stop()
+			defer keepRunning()()
 			return r.run(ctx)
 		},
 	}
@@ -135,26 +137,42 @@ func (f *runFlags) flags(cmd *cobra.Command) {
 // check refuses a command line that contradicts itself, and returns the built-in
 // action behind each one that is to be executed.
 func (f *runFlags) check(cmd *cobra.Command, args []string) (served map[string]string, err error) {
+	if err := f.checkSubject(cmd, args); err != nil {
+		return nil, err
+	}
 	changed := cmd.Flags().Changed
 	switch {
-	case f.resume == "" && len(args) == 0:
-		return nil, usage(cmd, "what is to run? give a FILE, - for stdin, or --resume SESSION")
-	case f.resume != "" && len(args) > 0:
-		return nil, usage(cmd, "--resume %s goes on with a session that is there, and %q would be a new one; give one of them", f.resume, args[0])
-	case f.resume != "" && (f.newID != "" || len(f.meta) > 0):
-		return nil, usage(cmd, "--id and --meta are for a new session; --resume %s goes on with one that is there", f.resume)
-	case f.retry && f.resume == "":
-		return nil, usage(cmd, "--retry runs failed steps of a session again: name it with --resume SESSION")
 	case f.progress != progressAuto && f.progress != progressTree && f.progress != progressPlain:
 		return nil, usage(cmd, "--progress %s: there are auto, tree and plain", f.progress)
-	case f.patience < 0:
-		return nil, usage(cmd, "--patience %s: a time is not negative", f.patience.String())
 	case f.noWorker && (changed("actions") || changed("action-map")):
 		return nil, usage(cmd, "--no-worker executes nothing; leave --actions and --action-map out")
 	case f.noWorker:
 		return map[string]string{}, nil
 	}
 	return f.served(cmd)
+}
+
+// checkSubject wants one session: a new one or one that is there.
+func (f *runFlags) checkSubject(cmd *cobra.Command, args []string) error {
+	switch {
+	case f.resume == "" && len(args) == 0:
+		return usage(cmd, "what is to run? give a FILE, - for stdin, or --resume SESSION")
+	case f.resume != "" && len(args) > 0:
+		return usage(cmd, "--resume %s goes on with a session that is there, and %q would be a new one; give one of them", f.resume, args[0])
+	case f.resume != "" && (f.newID != "" || len(f.meta) > 0):
+		return usage(cmd, "--id and --meta are for a new session; --resume %s goes on with one that is there", f.resume)
+	case f.retry && f.resume == "":
+		return usage(cmd, "--retry runs failed steps of a session again: name it with --resume SESSION")
+	}
+	return nil
+}
+
+// keepRunning makes a run outlive the reader of its output: without it a broken
+// pipe would end the process. The function it returns ends that.
+func keepRunning() (end func()) {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE) // to ignore it would reach the commands of steps
+	return func() { signal.Stop(broken) }
 }
 
 // withHangup ends a context also when the terminal goes away, unless hang-ups

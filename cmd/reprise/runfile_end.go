@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,8 +18,10 @@ import (
 )
 
 const (
-	// maxRunHistory is how many commits a run shows of the history, the last ones.
+	// maxRunHistory is how many commits a run shows of the history, the last ones;
+	// it looks for them among the last maxRunEvents events.
 	maxRunHistory = 60
+	maxRunEvents  = 600
 	// maxStackLines is how many lines of an error's stack it shows, the last ones.
 	maxStackLines = 20
 	// stateWidth is the width of the longest state with its symbol, historyHead
@@ -49,14 +52,22 @@ func (r *runner) finish() error {
 	if reply, err := r.client.Get(ctx, r.id); err == nil && reply.Session.Version >= s.Version {
 		s = reply.Session // with what is too large for the events
 	}
+	err := r.report(ctx, s)
+	if err != nil && !errors.Is(err, syscall.EPIPE) {
+		_, _ = fmt.Fprintln(r.a.err, "reprise: the summary is not complete: "+term.Safe(err.Error()))
+	}
+	return exitOf(s)
+}
+
+// report writes how it ended.
+func (r *runner) report(ctx context.Context, s *domain.Session) error {
 	if r.a.flags.format() != formatTable {
-		return errors.Join(r.a.line(outcomeOfRun(s)), exitOf(s))
+		return r.a.line(outcomeOfRun(s))
 	}
-	err := r.summary(s)
-	if err == nil && !r.f.noHistory && s.Gone == nil {
-		err = r.history(ctx)
+	if err := r.summary(s); err != nil || r.f.noHistory || s.Gone != nil {
+		return err
 	}
-	return errors.Join(err, exitOf(s))
+	return r.history(ctx, s)
 }
 
 func outcomeOfRun(s *domain.Session) outcome {
@@ -143,7 +154,7 @@ func countSteps(s *domain.Session) map[domain.StepStatus]int {
 // tally says how many steps came to what.
 func tally(s *domain.Session) string {
 	n := countSteps(s)
-	text := plural(n[domain.StepStatusSuccess], "step") + " done"
+	parts := []string{plural(n[domain.StepStatusSuccess], "step") + " done"}
 	for _, part := range []struct {
 		status domain.StepStatus
 		word   string
@@ -156,10 +167,10 @@ func tally(s *domain.Session) string {
 		{domain.StepStatusPending, "not run"},
 	} {
 		if n[part.status] > 0 {
-			text += fmt.Sprintf(", %d %s", n[part.status], part.word)
+			parts = append(parts, fmt.Sprintf("%d %s", n[part.status], part.word))
 		}
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 // tail returns the last lines of a text.
@@ -172,19 +183,23 @@ func tail(text string, most int) string {
 }
 
 // history writes the last commits, each in one line.
-func (r *runner) history(ctx context.Context) error {
+func (r *runner) history(ctx context.Context, s *domain.Session) error {
+	req := contract.HistoryRequest{Session: r.id, Limit: contract.MaxPage, FromVersion: 1}
+	if s.Version > maxRunEvents {
+		req.FromVersion = s.Version - maxRunEvents
+	}
 	var commits []contract.CommitEntry
-	for entry, err := range r.client.Commits(ctx, contract.HistoryRequest{Session: r.id, Limit: contract.MaxPage}) {
+	for entry, err := range r.client.Commits(ctx, req) {
 		if err != nil {
 			return r.link.explain(err)
 		}
 		commits = append(commits, entry)
 	}
+	commits = commits[max(0, len(commits)-maxRunHistory):]
 	var b strings.Builder
-	b.WriteString("\nHistory, " + plural(len(commits), "commit"))
-	if over := len(commits) - maxRunHistory; over > 0 {
-		fmt.Fprintf(&b, "; the last %d of them, all with: reprise session history %s%s", maxRunHistory, r.id, r.sameFlags())
-		commits = commits[over:]
+	b.WriteString("\nHistory, " + plural(int(s.Commits), "commit"))
+	if len(commits) < int(s.Commits) {
+		fmt.Fprintf(&b, "; here are the last %d, all with: reprise session history %s%s", len(commits), r.id, r.sameFlags())
 	}
 	b.WriteString("\n")
 	room := r.historyRoom()
@@ -321,19 +336,16 @@ func (r *runner) visit() error {
 }
 
 // linger keeps the engine in this process for other runs that use it.
-func (r *runner) linger(ctx context.Context) error {
-	if r.engine == nil || ctx.Err() != nil {
-		return nil
-	}
-	for said := false; ; said = true {
+func (r *runner) linger(ctx context.Context) {
+	for said := false; r.engine != nil && ctx.Err() == nil; said = true {
 		if _, err := r.link.nc.Request(r.guests(), nil, guestPause); err != nil {
-			return nil //nolint:nilerr // nobody answers
+			return // nobody answers
 		}
 		if !said {
 			_, _ = fmt.Fprintln(r.a.err, "reprise: other runs use the engine in this process; it stays until they end, or until an interrupt")
 		}
 		if pause(ctx, guestPause) != nil {
-			return nil
+			return
 		}
 	}
 }

@@ -129,7 +129,9 @@ func (r *runner) run(ctx context.Context) (err error) {
 		return r.goOn(err)
 	}
 	r.show.close()
-	return errors.Join(r.finish(), r.linger(ctx))
+	err = r.finish() //nolint:contextcheck // it is written after an interrupt too
+	r.linger(ctx)
+	return err
 }
 
 // embed runs the engine in this process, where other commands find it by the

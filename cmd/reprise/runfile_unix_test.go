@@ -3,19 +3,15 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
+	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"reprise/contract"
 	"reprise/domain"
-	"reprise/natsnode"
 )
 
 // beReprise makes this test binary the reprise command.
@@ -26,127 +22,6 @@ func TestMain(m *testing.M) {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
-}
-
-// lab is a data directory with a working directory beside it, for processes.
-type lab struct {
-	t         *testing.T
-	data, dir string
-}
-
-func newLab(t *testing.T) *lab {
-	t.Helper()
-	return &lab{t: t, data: t.TempDir(), dir: t.TempDir()}
-}
-
-// write makes a session file and returns its path.
-func (l *lab) write(name, definition string) string {
-	l.t.Helper()
-	path := filepath.Join(l.dir, name)
-	if err := os.WriteFile(path, []byte(definition), 0o600); err != nil {
-		l.t.Fatal(err)
-	}
-	return path
-}
-
-// process is a reprise command in a process of its own.
-type process struct {
-	t        *testing.T
-	cmd      *exec.Cmd
-	out, err sharedText
-	ended    chan struct{}
-}
-
-func (l *lab) start(args ...string) *process {
-	l.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return l.spawn(exec.Command(self, args...))
-}
-
-// spawn starts a program that finds this binary as reprise.
-func (l *lab) spawn(cmd *exec.Cmd) *process {
-	l.t.Helper()
-	p := &process{t: l.t, cmd: cmd, ended: make(chan struct{})}
-	if cmd.Dir == "" {
-		cmd.Dir = l.dir
-	}
-	for _, entry := range os.Environ() {
-		if !strings.HasPrefix(entry, "NATS_") && !strings.HasPrefix(entry, "REPRISE_") {
-			cmd.Env = append(cmd.Env, entry)
-		}
-	}
-	cmd.Env = append(cmd.Env, beReprise+"=1", "REPRISE_DATA="+l.data, "REPRISE_USER=ada", "GORACE=atexit_sleep_ms=0")
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
-	if err := p.cmd.Start(); err != nil {
-		l.t.Fatal(err)
-	}
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.ended)
-	}()
-	l.t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.ended
-	})
-	return p
-}
-
-// wait returns the exit code; -1 for a process that a signal ended.
-func (p *process) wait() int {
-	p.t.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(2 * servePatience):
-		p.t.Fatalf("%v does not end; it said\n%s\n%s", p.cmd.Args[1:], p.out.String(), p.err.String())
-	}
-	return p.cmd.ProcessState.ExitCode()
-}
-
-// says waits for a text on stdout or stderr.
-func (p *process) says(text string) {
-	p.t.Helper()
-	poll(p.t, text, func() bool {
-		select {
-		case <-p.ended:
-			if !strings.Contains(p.out.String()+p.err.String(), text) {
-				p.t.Fatalf("%v ended without saying %q; it said\n%s\n%s", p.cmd.Args[1:], text, p.out.String(), p.err.String())
-			}
-		default:
-		}
-		return strings.Contains(p.out.String()+p.err.String(), text)
-	})
-}
-
-// wants checks exit code and words that were said.
-func (p *process) wants(code int, words ...string) {
-	p.t.Helper()
-	if got := p.wait(); got != code {
-		p.t.Errorf("%v: exit %d, want %d", p.cmd.Args[1:], got, code)
-	}
-	said := p.out.String() + p.err.String()
-	for _, word := range words {
-		if !strings.Contains(said, word) {
-			p.t.Errorf("%v does not say %q", p.cmd.Args[1:], word)
-		}
-	}
-	if p.t.Failed() {
-		p.t.Fatalf("%v said\n%s\n%s", p.cmd.Args[1:], p.out.String(), p.err.String())
-	}
-}
-
-// session is one that the directory has.
-func (l *lab) session(id string) *domain.Session {
-	l.t.Helper()
-	p := l.start("session", "show", id, "--json")
-	p.wants(exitOK)
-	var reply contract.GetReply
-	if err := json.Unmarshal([]byte(p.out.String()), &reply); err != nil {
-		l.t.Fatal(err)
-	}
-	return reply.Session
 }
 
 // gate is a step that goes on when a file is there, and a step after it. Each
@@ -348,73 +223,20 @@ func TestRunCancelled(t *testing.T) {
 	deleted.wants(exitNotFound, "deleted  h")
 }
 
-// root is the top of the repository.
-func root(t *testing.T) string {
-	t.Helper()
-	dir, err := filepath.Abs("../..")
+// TestRunOutlivesItsReader: when nobody reads its output any more, a run goes on.
+func TestRunOutlivesItsReader(t *testing.T) {
+	l := newLab(t)
+	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dir
-}
-
-func TestExampleRelease(t *testing.T) {
-	l := newLab(t)
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "run", "examples/release.yaml") //nolint:gosec // this binary
-	cmd.Dir, cmd.Env = root(t), []string{"RELEASE_DIR=" + l.dir, "RELEASE_VET=./contract", "RELEASE_TEST=./internal/term"}
-	l.spawn(cmd).wants(exitOK, "✓ COMPLETED", "10 steps done")
-	for _, name := range []string{"reprise", "reprise.tar.gz", "source.tar.gz", "SHA256SUMS"} {
-		if info, err := os.Stat(filepath.Join(l.dir, name)); err != nil || info.Size() == 0 {
-			t.Errorf("%s: %v", name, err)
-		}
+	p := l.prepare("run", l.write("gate.json", gate), "--id", "g")
+	p.cmd.Stdout = write
+	p.begin()
+	l.await("1")
+	if err := errors.Join(write.Close(), read.Close()); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestExampleData(t *testing.T) {
-	l := newLab(t)
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "run", "examples/data.yaml", "--id", "data-1") //nolint:gosec // this binary
-	cmd.Dir, cmd.Env = root(t), []string{"DATA_DIR=" + l.dir}
-	l.spawn(cmd).wants(exitOK, "✓ COMPLETED", "8 steps done")
-	for _, name := range []string{"temperature.svg", "rain.svg"} {
-		raw, err := os.ReadFile(filepath.Join(l.dir, name))
-		if err != nil || strings.Count(string(raw), "<polyline") != 4 || !strings.HasSuffix(string(raw), "</svg>\n") {
-			t.Errorf("%s: %v\n%s", name, err, raw)
-		}
-	}
-	var report struct{ JSON map[string]int }
-	if err := json.Unmarshal(l.session("data-1").Step("validate", "report").Output, &report); err != nil || len(report.JSON) != 4 {
-		t.Errorf("report %+v: %v", report, err)
-	}
-}
-
-func TestExampleAgent(t *testing.T) {
-	l := newLab(t)
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "examples/agent/agent.sh", "agent-1") //nolint:gosec // a script of this repository
-	cmd.Dir, cmd.Env = root(t), []string{"REPRISE=" + os.Args[0]}
-	l.spawn(cmd).wants(exitOK, "✓ COMPLETED  agent-1")
-	s := l.session("agent-1")
-	if done, all := doneSteps(s); done != 8 || all != 8 || len(s.Chains) != 4 {
-		t.Errorf("%d of %d steps in %d chains", done, all, len(s.Chains))
-	}
-}
-
-// TestDemo runs the demo; it ends by itself and leaves nothing behind.
-func TestDemo(t *testing.T) {
-	l := newLab(t)
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "scripts/demo.sh") //nolint:gosec // a script of this repository
-	cmd.Dir, cmd.Env = root(t), []string{"REPRISE=" + os.Args[0], "TMPDIR=" + l.dir}
-	p := l.spawn(cmd)
-	p.wants(exitOK, "✓ COMPLETED  build-1", "‖ PAUSED  long-1", "✓ COMPLETED  long-1", "‖ PAUSED  long-2", "✓ COMPLETED  long-2",
-		"✗ FAILED  broken-1", "1 skipped", "⊘ CANCELLED  endless-1", "is gone")
-	for line := range strings.Lines(p.out.String() + p.err.String()) {
-		if strings.Contains(line, "level=") {
-			t.Errorf("the demo logs: %s", line)
-		}
-	}
-	if left, _ := filepath.Glob(filepath.Join(l.dir, "reprise-demo*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	if _, running, _ := natsnode.ReadLock(l.data); running {
-		t.Error("the demo used another directory than its own")
-	}
+	l.write("open", "")
+	p.wants(exitOK)
 }
