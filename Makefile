@@ -30,6 +30,10 @@ build: ## Build the reprise command into bin/
 test: ## Test every module with the race detector
 	$(GO) test -race work
 
+.PHONY: timing
+timing: ## Hold deadlines to 250 ms; on a machine that does nothing else
+	REPRISE_TIMING=strict $(GO) test -count=1 -run "Deadline|Lease" ./engine
+
 .PHONY: lint
 lint: $(LINTER) ## Lint every module (.golangci.yml says what and why not)
 	@for module in $(MODULES); do \

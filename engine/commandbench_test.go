@@ -142,13 +142,16 @@ func (b *bench) running(id, plan string) {
 	b.do(b.ask(id, domain.VerbStart, ``))
 }
 
+// testPatience is how long until polls; a machine that runs all tests at once is slow.
+const testPatience = time.Minute
+
 // until polls for a condition with a deadline.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(testPatience)
 	for !holds() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within %s: %s", testPatience, what)
 		}
 		pause(t.Context(), time.Millisecond)
 	}
