@@ -50,16 +50,25 @@ func NameIn(creds []byte) (string, error) {
 // Dial opens a connection under a name.
 type Dial = func(name string, options ...nats.Option) (*nats.Conn, error)
 
+// EngineOptions returns the options of a connection of an engine, also for looking
+// at a server before an engine starts.
+func (r *Realm) EngineOptions() ([]nats.Option, error) { return r.engineOptions(RoleEngine) }
+
+func (r *Realm) engineOptions(role Role) ([]nats.Option, error) {
+	creds, err := os.ReadFile(r.enginePath(role))
+	if err != nil {
+		return nil, fmt.Errorf("%w: an engine needs %s", ErrKeys, r.enginePath(role))
+	}
+	return With(creds)
+}
+
 // Engine returns a Dial for an engine: each of its connections has the rights it
 // needs, and no more.
 func (r *Realm) Engine(dial Dial) (Dial, error) {
 	options := map[Role][]nats.Option{}
 	for _, role := range []Role{RoleEngine, RoleService} {
-		creds, err := os.ReadFile(r.enginePath(role))
-		if err != nil {
-			return nil, fmt.Errorf("%w: an engine needs %s", ErrKeys, r.enginePath(role))
-		}
-		if options[role], err = With(creds); err != nil {
+		var err error
+		if options[role], err = r.engineOptions(role); err != nil {
 			return nil, err
 		}
 	}

@@ -87,20 +87,43 @@ func AdoptStreams(dataDir, account string) error {
 	return errors.Join(err, lock.release())
 }
 
-// inboxOf returns the options of a connection with the credentials in a .creds
-// file: its inboxes have to be those of their name if `reprise auth` made them.
-func inboxOf(credsFile string) []nats.Option {
-	body, err := os.ReadFile(credsFile)
+// CredsName returns the name in the credentials that connecting would use, if
+// `reprise auth` made them; else "".
+func CredsName(r Remote) string {
+	if r.Getenv == nil {
+		r.Getenv = os.Getenv
+	}
+	settings, err := r.context()
 	if err != nil {
-		return nil // connecting says what is wrong with the file
+		return ""
+	}
+	return nameIn(expandPath(settings.override(r.Getenv).Creds))
+}
+
+// nameIn returns the name in a .creds file that `reprise auth` made; else "".
+// What is wrong with a file connecting says.
+func nameIn(file string) string {
+	body, err := os.ReadFile(file)
+	if err != nil {
+		return ""
 	}
 	text, err := jwt.ParseDecoratedJWT(body)
 	if err != nil {
-		return nil
+		return ""
 	}
 	claims, err := jwt.DecodeUserClaims(text)
 	if err != nil || !claims.Tags.Contains("reprise") {
+		return ""
+	}
+	return claims.Name
+}
+
+// inboxOf returns the option of a connection whose inboxes have to be those of the
+// name in its credentials.
+func inboxOf(file string) []nats.Option {
+	name := nameIn(file)
+	if name == "" {
 		return nil
 	}
-	return []nats.Option{nats.CustomInboxPrefix("_INBOX." + claims.Name)}
+	return []nats.Option{nats.CustomInboxPrefix("_INBOX." + name)}
 }

@@ -33,6 +33,8 @@ type Remote struct {
 	// Selected takes the context that is selected in the nats CLI where neither
 	// a URL nor a context is named.
 	Selected bool
+	// Options are added to every connection; they win over all else.
+	Options []nats.Option
 	// Getenv replaces os.Getenv.
 	Getenv func(string) string
 	// Logger gets warnings; nothing if nil.
@@ -97,7 +99,12 @@ func (r Remote) resolve() (*target, error) {
 	} else {
 		settings.URL = nats.DefaultURL
 	}
-	return settings.target()
+	t, err := settings.target()
+	if err != nil {
+		return nil, err
+	}
+	t.options = append(t.options, r.Options...)
+	return t, nil
 }
 
 // context reads the named or selected context; none gives empty settings.

@@ -39,6 +39,7 @@ func (a *app) withClient(ctx context.Context, operator string, f func(*client.Cl
 	if err != nil {
 		return &usageError{"--prefix: " + err.Error()}
 	}
+	a.operator = operator
 	l, err := a.connect(ctx)
 	if err != nil {
 		return err
@@ -112,13 +113,18 @@ func (a *app) connectLocal(ctx context.Context, dir string, embed func(ctx conte
 	case running && info.URL == "":
 		return nil, &natsnode.InUseError{Dir: dir, Holder: info}
 	case running:
-		return connectServing(dir, info)
+		return a.connectServing(dir, info)
 	}
 	return embed(ctx, dir)
 }
 
-func connectServing(dir string, info natsnode.Info) (*link, error) {
-	nc, err := nats.Connect(info.URL, nats.Name("reprise"), nats.MaxReconnects(-1))
+func (a *app) connectServing(dir string, info natsnode.Info) (*link, error) {
+	me, err := a.me(dir)
+	if err != nil {
+		return nil, err
+	}
+	remote := natsnode.Remote{URL: info.URL, Getenv: a.withoutContext}
+	nc, err := natsnode.Dial(remote, "reprise", append(me, nats.MaxReconnects(-1))...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: process %d serves %s at %s: %w", natsnode.ErrUnreachable, info.PID, dir, info.URL, err)
 	}
@@ -127,15 +133,11 @@ func connectServing(dir string, info natsnode.Info) (*link, error) {
 
 // connectEmbedded runs the engine in this process for the time of the command.
 func (a *app) connectEmbedded(ctx context.Context, dir string) (*link, error) {
-	node, err := natsnode.StartEmbedded(natsnode.Options{DataDir: dir, Listen: natsnode.ListenNone})
+	node, h, err := a.startLocal(ctx, natsnode.Options{DataDir: dir, Listen: natsnode.ListenNone}, engine.Config{Prefix: a.flags.prefix})
 	if err != nil {
 		return nil, err
 	}
-	h, err := startHost(ctx, node, engine.Config{Prefix: a.flags.prefix})
-	if err != nil {
-		return nil, errors.Join(err, closeNode(node)) //nolint:contextcheck // a command that was interrupted closes it all the same
-	}
-	nc, err := node.Dial("reprise")
+	nc, err := a.dialLocal(node, dir)
 	if err != nil {
 		return nil, errors.Join(err, stopBoth(h, node)) //nolint:contextcheck // as above
 	}
@@ -145,6 +147,39 @@ func (a *app) connectEmbedded(ctx context.Context, dir string) (*link, error) {
 			_, _ = fmt.Fprintln(a.err, "reprise: the engine in this process did not stop cleanly: "+err.Error())
 		}
 	}}, nil
+}
+
+// dialLocal connects a command to the node that it started.
+func (a *app) dialLocal(node *natsnode.Node, dir string) (*nats.Conn, error) {
+	me, err := a.me(dir)
+	if err != nil {
+		return nil, err
+	}
+	return node.Dial("reprise", me...)
+}
+
+// startLocal starts a node on a data directory and an engine on it, with the
+// credentials of the directory if there are any.
+func (a *app) startLocal(ctx context.Context, opts natsnode.Options, cfg engine.Config) (*natsnode.Node, *host, error) {
+	g, err := a.localGuard(opts.DataDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if opts, err = g.protect(opts); err != nil {
+		return nil, nil, err
+	}
+	node, err := natsnode.StartEmbedded(opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	var h *host
+	if cfg, err = g.admit(node, cfg); err == nil {
+		h, err = startHost(ctx, node, cfg)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, closeNode(node)) //nolint:contextcheck // a command that was interrupted closes it all the same
+	}
+	return node, h, nil
 }
 
 // stopBoth stops an engine and closes its node, also after an interrupt.

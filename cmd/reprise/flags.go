@@ -56,7 +56,7 @@ func (a *app) connectionFlags(cmd *cobra.Command) {
 	f.StringVar(&g.context, "context", "", "`NAME` of a context of the nats CLI (default: $NATS_CONTEXT)")
 	f.StringVar(&g.data, "data", "", "`DIR` of the data to work on when no server is named (default: "+a.shownDataDir()+")")
 	f.StringVar(&g.prefix, "prefix", "", "first `TOKEN` of the engine's subjects (default: reprise)")
-	f.StringVarP(&g.user, "user", "u", "", "`USER` who owns the sessions (default: $REPRISE_USER, else the name of this account)")
+	f.StringVarP(&g.user, "user", "u", "", "`USER` who owns the sessions (default: $REPRISE_USER, else that of the credentials or of this account)")
 	f.Var(&g.wait, "wait", "how long to wait for one answer")
 	a.outputFlags(cmd)
 }
@@ -90,6 +90,9 @@ func (a *app) owner() string {
 		return a.flags.user
 	}
 	if name := a.getenv("REPRISE_USER"); name != "" {
+		return name
+	}
+	if name := a.credsUser(); name != "" {
 		return name
 	}
 	return accountName()

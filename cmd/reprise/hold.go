@@ -28,13 +28,22 @@ func (a *app) operatorCommand(use, short, long, example string, command domain.C
 	send := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if s.operator == "" {
-			s.operator = operatorName(a.getenv)
+			s.operator = a.operatorHere()
 		}
 		return send(cmd, args)
 	}
 	cmd.Flags().StringVar(&s.operator, "operator", "", "`NAME` of the operator (default: $REPRISE_OPERATOR, else the name of this account)")
 	reasonFlag(cmd, reason)
 	return cmd
+}
+
+// operatorHere is the operator that no flag names: that of the environment, of the
+// credentials, or of this account.
+func (a *app) operatorHere() string {
+	if name := a.credsName(); name != "" && a.getenv("REPRISE_OPERATOR") == "" && domain.ValidID(name) {
+		return name
+	}
+	return operatorName(a.getenv)
 }
 
 // operatorName is one token: what stands in the history as who did it.

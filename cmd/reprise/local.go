@@ -24,7 +24,9 @@ type host struct {
 // `reprise serve` and the commands that work without a server start it here.
 // The caller stops it, and closes the node after that.
 func startHost(ctx context.Context, node *natsnode.Node, cfg engine.Config) (*host, error) {
-	cfg.Dial = node.Dial
+	if cfg.Dial == nil {
+		cfg.Dial = node.Dial
+	}
 	e, err := engine.New(cfg)
 	if err != nil {
 		return nil, err

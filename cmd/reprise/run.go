@@ -13,9 +13,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"reprise/archive"
 	"reprise/client"
 	"reprise/contract"
 	"reprise/domain"
+	"reprise/engine"
 	"reprise/internal/term"
 	"reprise/natsnode"
 )
@@ -56,6 +58,8 @@ type app struct {
 	zone    *time.Location
 	palette term.Palette
 	flags   globals
+	// operator is as whom a command connects, instead of as the owner.
+	operator string
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
@@ -112,7 +116,7 @@ the same --command-id).`,
 		c.GroupID = "work"
 		root.AddCommand(c)
 	}
-	for _, c := range append(a.holdCommands(), a.serverCommands()...) {
+	for _, c := range append(append(a.holdCommands(), a.authCommand()), a.serverCommands()...) {
 		c.GroupID = "operate"
 		root.AddCommand(c)
 	}
@@ -189,6 +193,12 @@ func exitCode(err error) int {
 		if errors.Is(err, unreachable) {
 			return exitUnreachable
 		}
+	}
+	if errors.Is(err, archive.ErrNoSession) {
+		return exitNotFound
+	}
+	if errors.Is(err, engine.ErrReadOnly) {
+		return exitUnreachable
 	}
 	switch client.CodeOf(err) {
 	case domain.CodeNotFound, domain.CodeGone:

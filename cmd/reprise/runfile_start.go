@@ -137,17 +137,13 @@ func (r *runner) run(ctx context.Context) (err error) {
 // embed runs the engine in this process, where other commands find it by the
 // lock file of the directory.
 func (r *runner) embed(ctx context.Context, dir string) (*link, error) {
-	node, err := natsnode.StartEmbedded(natsnode.Options{DataDir: dir, Listen: r.f.listen, Logger: r.log})
+	node, h, err := r.a.startLocal(ctx, natsnode.Options{DataDir: dir, Listen: r.f.listen, Logger: r.log}, engine.Config{Prefix: r.a.flags.prefix, Logger: r.log})
 	if err != nil {
 		return nil, err
 	}
-	h, err := startHost(ctx, node, engine.Config{Prefix: r.a.flags.prefix, Logger: r.log})
+	nc, err := r.a.dialLocal(node, dir)
 	if err != nil {
-		return nil, errors.Join(err, closeNode(node)) //nolint:contextcheck // a run that was interrupted closes it all the same
-	}
-	nc, err := node.Dial("reprise run")
-	if err != nil {
-		return nil, errors.Join(err, stopBoth(h, node)) //nolint:contextcheck // as above
+		return nil, errors.Join(err, stopBoth(h, node)) //nolint:contextcheck // a run that was interrupted closes it all the same
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	watched := make(chan error, 1)

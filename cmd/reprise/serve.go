@@ -30,13 +30,14 @@ type serveFlags struct {
 	perAction, perUser int
 	metadata           []string
 	level              slog.Level
+	guarding           guarding
 	// embed says that serve starts its own NATS server; checkServe sets it.
 	embed bool
 }
 
 // serverCommands are those that serve, or are about this program.
 func (a *app) serverCommands() []*cobra.Command {
-	return []*cobra.Command{a.serveCommand(), a.workerCommand(), a.versionCommand()}
+	return []*cobra.Command{a.serveCommand(), a.workerCommand(), a.migrateCommand(), a.versionCommand()}
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -52,7 +53,8 @@ it makes its streams if they are missing and checks them if they are not.
 
 An interrupt or SIGTERM drains: commands in flight are answered first.`,
 		Example: `  reprise serve
-  reprise serve --data /var/lib/reprise --sync always --listen 0.0.0.0:4222
+  reprise serve --data /var/lib/reprise --sync always --listen 127.0.0.1:4333
+  reprise auth init && reprise serve --listen 0.0.0.0:4222 --tls-cert cert.pem --tls-key key.pem
   reprise serve --memory
   reprise serve --nats nats://one:4222,nats://two:4222 --replicas 3`,
 		Args: noArguments,
@@ -85,6 +87,11 @@ func (a *app) serveFlags(cmd *cobra.Command, s *serveFlags) {
 	f.StringVar(&g.nats, "nats", "", "`URL` of a NATS server to work on instead (default: $NATS_URL)")
 	f.StringVar(&g.context, "context", "", "`NAME` of a context of the nats CLI to work on instead (default: $NATS_CONTEXT)")
 	f.StringVar(&g.prefix, "prefix", "", "first token of every subject (default: "+contract.DefaultPrefix+")")
+	f.StringVar(&s.guarding.dir, "auth", "", "`DIR`ectory of credentials (default: auth in the data directory, if `reprise auth init` made it)")
+	f.BoolVar(&s.guarding.insecure, "insecure", false, "listen beyond this machine without asking anybody who they are")
+	f.StringVar(&s.guarding.cert, "tls-cert", "", "`FILE` with the certificate of the embedded server")
+	f.StringVar(&s.guarding.key, "tls-key", "", "`FILE` with its key")
+	f.StringVar(&s.guarding.ca, "tls-ca", "", "`FILE` with the authority of clients' certificates, which are required then")
 	f.IntVar(&s.replicas, "replicas", 1, "`N` replicas of every stream, on a cluster")
 	f.StringSliceVar(&s.metadata, "metadata-keys", nil, "metadata `KEYS` that lists may filter by")
 	f.IntVar(&s.perAction, "max-per-action", 0, "at most `N` steps of one action with workers at once (default: any number)")
@@ -108,7 +115,7 @@ func (a *app) checkServe(cmd *cobra.Command, s *serveFlags) error {
 	changed := cmd.Flags().Changed
 	s.embed = a.embeds(s, changed)
 	if !s.embed {
-		for _, name := range []string{"data", "memory", "listen", "sync"} {
+		for _, name := range []string{"data", "memory", "listen", "sync", "insecure", "tls-cert", "tls-key", "tls-ca"} {
 			if changed(name) {
 				return usage(cmd, "--%s is about the embedded server; leave it out with --nats or --context", name)
 			}
@@ -149,25 +156,39 @@ func (s *serveFlags) syncMode() (interval time.Duration, always bool, err error)
 // serve runs the node and the engine until ctx ends, and drains both.
 func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: s.level}))
-	node, err := a.serveNode(ctx, s, log)
+	g, err := s.guarding.open(a, s)
+	if err != nil {
+		return err
+	}
+	node, err := a.serveNode(ctx, s, g, log)
 	if err != nil {
 		return err
 	}
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	watched := make(chan error, 1)
 	go func() { watched <- node.Run(watching) }()
-	err = a.serveEngine(ctx, node, engine.Config{
+	cfg, err := g.admit(node, engine.Config{
 		Prefix: a.flags.prefix, Memory: node.Storage() == jetstream.MemoryStorage,
 		Replicas: s.replicas, MetadataKeys: s.metadata, Logger: log,
 		MaxPerAction: s.perAction, MaxPerUser: s.perUser, Trouble: node.Trouble,
 	})
+	if err == nil {
+		err = a.serveEngine(ctx, node, cfg)
+	}
 	stopWatching()
 	return errors.Join(err, <-watched, closeNode(node)) //nolint:contextcheck // ctx has ended, and closing has a bound of its own
 }
 
-func (a *app) serveNode(ctx context.Context, s *serveFlags, log *slog.Logger) (*natsnode.Node, error) {
+func (a *app) serveNode(ctx context.Context, s *serveFlags, g *guard, log *slog.Logger) (*natsnode.Node, error) {
 	if !s.embed {
-		return natsnode.Connect(ctx, natsnode.Remote{URL: a.flags.nats, Context: a.flags.context, Getenv: a.getenv, Logger: log})
+		options, err := g.look()
+		if err != nil {
+			return nil, err
+		}
+		return natsnode.Connect(ctx, natsnode.Remote{URL: a.flags.nats, Context: a.flags.context, Options: options, Getenv: a.getenv, Logger: log})
+	}
+	if err := s.guarding.refuse(s.listen, g); err != nil {
+		return nil, err
 	}
 	interval, always, err := s.syncMode()
 	if err != nil {
@@ -176,6 +197,12 @@ func (a *app) serveNode(ctx context.Context, s *serveFlags, log *slog.Logger) (*
 	opts := natsnode.Options{Memory: s.memory, Listen: s.listen, SyncInterval: interval, SyncAlways: always, Logger: log}
 	if !s.memory {
 		opts.DataDir = a.dataDir()
+	}
+	if opts.TLS, err = s.guarding.tls(); err != nil {
+		return nil, err
+	}
+	if opts, err = g.protect(opts); err != nil {
+		return nil, err
 	}
 	return natsnode.StartEmbedded(opts)
 }

@@ -73,7 +73,7 @@ func (a *app) workerFlags(cmd *cobra.Command, w *workerFlags) {
 	f.IntVar(&w.concurrency, "concurrency", worker.DefaultConcurrency, "`N` steps at once")
 	f.Var(&w.lease, "lease", "how long the engine waits for a sign of life (default: the engine's)")
 	f.Var(&w.drain, "drain", "how long steps in flight may go on after an interrupt")
-	f.StringVar(&w.id, "id", "", "`ID` of this worker in the history (default: a random one)")
+	f.StringVar(&w.id, "id", "", "`ID` of this worker in the history (default: that of its credentials, or a random one)")
 	f.StringVar(&w.dir, "dir", "", "`DIR`ectory in which commands run")
 	f.StringVar(&g.data, "data", "", "`DIR` of the data that a process on this machine serves (default: "+a.shownDataDir()+")")
 	f.StringVar(&g.nats, "nats", "", "`URL` of a NATS server on which an engine answers (default: $NATS_URL)")
@@ -121,7 +121,11 @@ func (a *app) work(ctx context.Context, f *workerFlags, served map[string]string
 		return &usageError{"--prefix: " + err.Error()}
 	}
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: f.level}))
-	nc, err := a.dialWorker(log)
+	me, err := a.meAsWorker(f, served)
+	if err != nil {
+		return err
+	}
+	nc, err := a.dialWorker(log, me...)
 	if err != nil {
 		return err
 	}
@@ -154,8 +158,8 @@ func builtinHandler(name, dir string) worker.Handler {
 
 // dialWorker connects to the server that is named, else to the process that
 // serves the data directory.
-func (a *app) dialWorker(log *slog.Logger) (*nats.Conn, error) {
-	watched := []nats.Option{
+func (a *app) dialWorker(log *slog.Logger, me ...nats.Option) (*nats.Conn, error) {
+	watched := append(me,
 		nats.MaxReconnects(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
@@ -163,7 +167,7 @@ func (a *app) dialWorker(log *slog.Logger) (*nats.Conn, error) {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted()) }),
-	}
+	)
 	remote := natsnode.Remote{URL: a.flags.nats, Context: a.flags.context, Getenv: a.getenv, Logger: log}
 	if !a.remote() {
 		dir := a.dataDir()
