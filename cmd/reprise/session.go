@@ -20,6 +20,7 @@ func (a *app) sessionCommand() *cobra.Command {
 		a.createCommand(), a.startCommand(), a.pauseCommand(), a.resumeCommand(), a.cancelCommand(),
 		a.completeCommand(), a.deleteCommand(), a.forkCommand(), a.metadataCommand(),
 		a.listCommand(), a.countCommand(), a.showCommand(), a.atCommand(), a.historyCommand(), a.watchCommand(),
+		a.exportCommand(), a.importCommand(),
 	)
 	return group
 }
