@@ -86,8 +86,8 @@ func (n Names) Dead(user, session string, verb domain.Verb) string {
 	return n.prefix + ".dead." + UserToken(user) + "." + session + "." + string(verb)
 }
 
-// EventsStream, QueueStream, DeadStream, WorkStream and LeaseStream return the
-// names of the streams; they are upper case: REPRISE_EVENTS and so on.
+// EventsStream returns the name of the event stream; the names of streams are
+// upper case: REPRISE_EVENTS and so on.
 func (n Names) EventsStream() string { return strings.ToUpper(n.prefix) + "_EVENTS" }
 
 // QueueStream returns the name of the stream of queued commands.

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -115,10 +116,8 @@ func (x *decision) detachable(verb Verb, c *Chain, what string) *Rejection {
 		return refuse(s, verb, what, "steps of it are RUNNING (%d); wait for them, or pause with mode interrupt", n)
 	}
 	for _, other := range s.Chains {
-		for _, id := range other.WaitsFor {
-			if id == c.ID {
-				return refuse(s, verb, what, "chain %q waits for it; remove that one first", other.ID)
-			}
+		if slices.Contains(other.WaitsFor, c.ID) {
+			return refuse(s, verb, what, "chain %q waits for it; remove that one first", other.ID)
 		}
 	}
 	if s.State != StatePending && !s.KeepOpen && len(s.Chains) == 1 {

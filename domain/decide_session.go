@@ -1,6 +1,9 @@
 package domain
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 func (x *decision) create(c *Create) *Rejection {
 	s := x.s()
@@ -178,9 +181,7 @@ func (x *decision) unhold(c *ReleaseHold) *Rejection {
 func (x *decision) setMetadata(c *SetMetadata) *Rejection {
 	e := &MetadataSet{}
 	next := map[string]string{}
-	for k, v := range x.s().Metadata {
-		next[k] = v
-	}
+	maps.Copy(next, x.s().Metadata)
 	for k, v := range c.Set {
 		if old, ok := next[k]; !ok || old != v {
 			if e.Set == nil {

@@ -132,12 +132,7 @@ func inBatchAllowed(verb Verb) bool {
 	case VerbFork, VerbDelete, VerbBatch:
 		return false
 	}
-	for _, v := range UserVerbs() {
-		if v == verb {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(UserVerbs(), verb)
 }
 
 // DecodeStrict reads one JSON object into v and rejects, with CodeInvalid,

@@ -41,8 +41,8 @@ var events = map[EventType]func() Event{
 // NewEvent returns a pointer to an empty event of that type, to decode into,
 // or nil if there is no such type.
 func NewEvent(t EventType) Event {
-	if make, ok := events[t]; ok {
-		return make()
+	if empty, ok := events[t]; ok {
+		return empty()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -217,9 +218,7 @@ func (d *draft) applyPurged(e *SessionPurged) {
 
 func (d *draft) applyMetadata(e *MetadataSet) {
 	m := d.metadata()
-	for k, v := range e.Set {
-		m[k] = v
-	}
+	maps.Copy(m, e.Set)
 	for _, k := range e.Removed {
 		delete(m, k)
 	}

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -201,9 +202,9 @@ func shortDigest(digest string) string { return digest[:min(len(digest), 16)] }
 
 // FindRecent returns the remembered command with that id.
 func (s *Session) FindRecent(id string) (Applied, bool) {
-	for i := len(s.Recent) - 1; i >= 0; i-- {
-		if s.Recent[i].ID == id {
-			return s.Recent[i], true
+	for _, applied := range slices.Backward(s.Recent) {
+		if applied.ID == id {
+			return applied, true
 		}
 	}
 	return Applied{}, false

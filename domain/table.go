@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -54,12 +55,7 @@ func Accepts(verb Verb, state State) bool {
 	if !ok {
 		return true
 	}
-	for _, s := range r.in {
-		if s == state {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.in, state)
 }
 
 // check rejects a command that the table does not allow in this state.
