@@ -47,7 +47,7 @@ type CleanupPolicy struct {
 }
 
 // CleanupFilter narrows a scan. Conditions of different kinds are joined by and,
-// values of one kind by or. A filter of any kind leaves orphans out.
+// values of one kind by or. States and metadata leave orphans out, which have none.
 type CleanupFilter struct {
 	Users    []string          `json:"users,omitempty"`
 	Sessions []string          `json:"sessions,omitempty"`
@@ -235,10 +235,12 @@ type CleanupReport struct {
 	Bytes   uint64 `json:"bytes"`
 	// Problems are the first items that failed.
 	Problems []CleanupResult `json:"problems,omitempty"`
+	// Warning is what went wrong beside the items.
+	Warning string `json:"warning,omitempty"`
 }
 
 // CleanupMessage is one message of the answer to a scan, purge or repair. The
-// last one has the report; one comes at least every second before.
+// last one has the report; some come every second before.
 type CleanupMessage struct {
 	Progress *CleanupProgress `json:"progress,omitempty"`
 	// Plan is the plan of a scan, without items; those follow in Items.
@@ -256,6 +258,11 @@ type CleanupProgress struct {
 	Phase string `json:"phase"`
 	Done  uint64 `json:"done"`
 	Total uint64 `json:"total"`
+}
+
+// StopRequest asks for the end of a run: of the one that is named, or of any.
+type StopRequest struct {
+	Run string `json:"run,omitempty"`
 }
 
 // CleanupStatus is the answer to AdminStatus.

@@ -42,6 +42,8 @@ type Config struct {
 	// Trouble says why nothing can be stored at the moment, nil if it can. It is
 	// asked before every command and has to answer at once; nil: nobody knows.
 	Trouble func() error
+	// Cleanup says what is cleaned up, and when.
+	Cleanup CleanupConfig
 	// ID names this engine; a random one if empty.
 	ID string
 	// Logger gets what an operator should know; nothing is logged if nil.
@@ -63,6 +65,7 @@ func (c *Config) validate() (contract.Names, error) {
 	if c.MaxPerAction < 0 || c.MaxPerUser < 0 {
 		problems = append(problems, fmt.Errorf("limits of %d steps an action and %d a user; use 0 for none, or 1 and more", c.MaxPerAction, c.MaxPerUser))
 	}
+	problems = append(problems, c.Cleanup.check())
 	if c.Replicas == 0 {
 		c.Replicas = 1
 	}

@@ -70,6 +70,7 @@ type parts struct {
 	queue      queueConfig
 	work       *workStreams
 	dispatcher *dispatcher
+	operations *operations
 	service    *service
 }
 
@@ -132,7 +133,7 @@ func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 		return nil, err
 	}
 	p.holder = &holder{kv: kv, open: open, id: e.cfg.ID, clock: e.cfg.Clock, log: e.cfg.Logger}
-	return p, nil
+	return p, e.openOperations(ctx, p, js)
 }
 
 // openStore opens the event stream and the bucket of views beside it.
@@ -228,13 +229,13 @@ func (p *parts) serve(ctx context.Context, e *Engine) error {
 func (p *parts) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
 	defer cancel()
-	return errors.Join(p.service.stop(ctx), p.executor.lanes.drain(ctx), p.conns.replies.FlushWithContext(ctx))
+	return errors.Join(p.operations.close(ctx), p.service.stop(ctx), p.executor.lanes.drain(ctx), p.conns.replies.FlushWithContext(ctx))
 }
 
 // hold is the work of the holder: it writes the views, applies the queue, offers
 // steps and ends what is over its time.
 func (p *parts) hold(ctx context.Context) error {
-	return together(ctx, p.views.Run, newQueue(p.queue).run, p.dispatcher.run)
+	return together(ctx, p.views.Run, newQueue(p.queue).run, p.dispatcher.run, p.operations.hold)
 }
 
 func (e *Engine) serviceConfig(p *parts) serviceConfig {
@@ -242,7 +243,7 @@ func (e *Engine) serviceConfig(p *parts) serviceConfig {
 	return serviceConfig{
 		Names: e.names, Version: Version, Requests: p.conns.requests, Replies: p.conns.replies,
 		Accounts: e.cfg.Accounts, Inboxes: e.cfg.Accounts.inboxes(),
-		Executor: p.executor, Serve: p.work.serve, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
+		Executor: p.executor, Operations: p.operations, Serve: p.work.serve, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
 		Queries: map[string]queryFunc{
 			contract.QueryGet:     asked(q, q.get),
 			contract.QueryList:    asked(q, q.list),

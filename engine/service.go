@@ -47,7 +47,9 @@ type serviceConfig struct {
 	// subscribes on it. Replies publishes answers and nothing else.
 	Requests, Replies *nats.Conn
 	Executor          *executor
-	Queries           map[string]queryFunc
+	// Operations answer operators; nil if nothing does.
+	Operations *operations
+	Queries    map[string]queryFunc
 	// Serve makes the consumers of workers; nil if there are none.
 	Serve  serveFunc
 	Clock  func() time.Time
@@ -111,6 +113,7 @@ func (s *service) subscribe() error {
 		s.addVerbs(prefix+".adm.*.cmd.*.*.", "adm-", domain.OperatorVerbs()),
 		s.addVerbs(prefix+".wrk.*.*.*.*.", "wrk-", domain.WorkerVerbs()),
 		s.addServe(),
+		s.addOperations(),
 	}
 	for name, query := range s.Queries {
 		errs = append(errs, s.add("qry-"+name, prefix+".qry.*."+name, s.query(query)))
@@ -135,7 +138,7 @@ func (s *service) addVerbs(prefix, name string, verbs []domain.Verb) error {
 }
 
 // add makes an endpoint. Messages that are not to be looked at end here.
-func (s *service) add(name, subject string, handle func(micro.Request, *endpointStats)) error {
+func (s *service) add(name, subject string, handle func(micro.Request, *endpointStats), options ...micro.EndpointOpt) error {
 	stats := &endpointStats{}
 	s.endpoints[subject] = stats
 	err := s.micro.AddEndpoint(name, micro.HandlerFunc(func(m micro.Request) {
@@ -144,7 +147,7 @@ func (s *service) add(name, subject string, handle func(micro.Request, *endpoint
 			return
 		}
 		handle(m, stats)
-	}), micro.WithEndpointSubject(subject))
+	}), append(options, micro.WithEndpointSubject(subject))...)
 	if err != nil {
 		return fmt.Errorf("endpoint %s on %s: %w", name, subject, err)
 	}
@@ -271,6 +274,9 @@ func (s *service) strayed(subject string) error {
 	}
 	_, rest := cutToken(subject)
 	kind, rest := cutToken(rest)
+	if kind == forOperator && s.operates(rest) {
+		return nil
+	}
 	if kind != forQuery {
 		return s.strayedCommand(subject, kind, rest)
 	}
