@@ -18,6 +18,20 @@ const (
 	readBackTimeout = 2 * time.Second
 )
 
+// maxNotMoved is how often an append is sent again whose guard was refused
+// although the subject is where the guard says; the first time after
+// notMovedPause, then each time after four times as long.
+const (
+	maxNotMoved   = 3
+	notMovedPause = 2 * time.Millisecond
+)
+
+// errNotMoved: the guard was refused, and the subject has not moved. A
+// replicated stream answers so for a moment after it has acknowledged the append
+// before (nats-server 2.15.2, expectedPerSubjectInProcess). Nothing was stored,
+// so the append may be sent again.
+var errNotMoved = errors.New("the guard was refused although the session has not changed")
+
 // proposed is a proposal on its way into the store.
 type proposed struct {
 	Proposal
@@ -65,12 +79,18 @@ func (s *Store) append(ctx context.Context, proposals ...Proposal) ([]Aggregate,
 		list[i], records[i] = one, one.record
 	}
 	seqs, err := s.driver.Append(ctx, records)
-	switch {
-	case err == nil:
-	case errors.Is(err, ErrConflict), errors.Is(err, ErrUnknownOutcome):
-		return s.readBack(ctx, list, err)
-	default:
-		return nil, err
+	for again := 0; err != nil; again++ {
+		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnknownOutcome) {
+			return nil, err
+		}
+		found, back := s.readBack(ctx, list, err)
+		if !errors.Is(back, errNotMoved) || again == maxNotMoved {
+			return found, back
+		}
+		if !wait(ctx, notMovedPause<<(2*again)) {
+			return found, back
+		}
+		seqs, err = s.driver.Append(ctx, records)
 	}
 	out := make([]Aggregate, len(list))
 	for i, p := range list {
@@ -78,6 +98,18 @@ func (s *Store) append(ctx context.Context, proposals ...Proposal) ([]Aggregate,
 		s.cache.put(out[i])
 	}
 	return out, nil
+}
+
+// wait waits for a time; false if ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // propose checks a proposal and encodes it.
@@ -150,6 +182,8 @@ func (s *Store) readBack(ctx context.Context, list []proposed, cause error) ([]A
 		return out, nil
 	case moved:
 		return nil, fmt.Errorf("session %s: %w", list[0].Base.Key, ErrConflict)
+	case errors.Is(cause, ErrConflict):
+		return nil, errors.Join(errNotMoved, cause)
 	}
 	return nil, cause
 }

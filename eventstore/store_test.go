@@ -2,6 +2,7 @@ package eventstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -62,5 +63,32 @@ func TestAppendAndLoad(t *testing.T) {
 	got, _ := domain.Marshal(again)
 	if string(want) != string(got) {
 		t.Errorf("loaded\n%s\nappended\n%s", got, want)
+	}
+}
+
+// TestGuardRefusedWithoutReason has the backend refuse a guard that holds, as a
+// replicated stream may for a moment.
+func TestGuardRefusedWithoutReason(t *testing.T) {
+	for refusals, want := range map[int]error{1: nil, 3: nil, 4: eventstore.ErrConflict} {
+		driver := eventstore.NewMemory()
+		s := open(t, eventstore.Config{Driver: driver})
+		agg, err := s.Load(t.Context(), eventstore.Key{User: "ada", Session: "s1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := refusals
+		driver.SetFaults(eventstore.Faults{BeforeAppend: func(context.Context, []eventstore.Record) error {
+			if left--; left >= 0 {
+				return eventstore.ErrConflict
+			}
+			return nil
+		}})
+		_, err = s.Append(t.Context(), propose(t, agg, "c1", &domain.Create{Definition: domain.Definition{KeepOpen: true}}))
+		if !errors.Is(err, want) {
+			t.Errorf("after %d refusals: %v, want %v", refusals, err, want)
+		}
+		if info, _ := driver.Info(t.Context()); want == nil && info.Messages != 1 {
+			t.Errorf("after %d refusals %d commits are stored", refusals, info.Messages)
+		}
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
 
@@ -178,7 +180,8 @@ func TestIncarnation(t *testing.T) {
 // TestFollowSurvivesRestart goes on where it was after the server was away.
 func TestFollowSurvivesRestart(t *testing.T) {
 	dir := t.TempDir()
-	srv := startServer(t, dir)
+	var srv atomic.Pointer[server.Server]
+	srv.Store(startServer(t, dir))
 	fast := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond)}
 	write, read := dialNext(t, &srv, append(jetstream.WriteOptions(), fast...)...), dialNext(t, &srv, fast...)
 	n := connect(t, write, read, jetstream.StreamConfig{Names: contract.Default()})
@@ -199,9 +202,9 @@ func TestFollowSurvivesRestart(t *testing.T) {
 		}
 	}
 	put(0, "a")
-	stopServer(srv)
-	srv = startServer(t, dir)
-	t.Cleanup(func() { stopServer(srv) })
+	stopServer(srv.Load())
+	srv.Store(startServer(t, dir))
+	t.Cleanup(func() { stopServer(srv.Load()) })
 	put(1, "b")
 	put(2, "c")
 	cancel()

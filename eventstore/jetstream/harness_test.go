@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,12 +93,14 @@ func newKey(n int) eventstore.Key { return eventstore.Key{User: "ada", Session: 
 
 // inProcess connects to whatever server a variable holds, for connections that
 // survive a restart.
-type inProcess struct{ srv **server.Server }
+type inProcess struct {
+	srv *atomic.Pointer[server.Server]
+}
 
 // InProcessConn is what nats.InProcessServer asks for.
-func (p inProcess) InProcessConn() (net.Conn, error) { return (*p.srv).InProcessConn() }
+func (p inProcess) InProcessConn() (net.Conn, error) { return p.srv.Load().InProcessConn() }
 
-func dialNext(t testing.TB, srv **server.Server, opts ...nats.Option) *nats.Conn {
+func dialNext(t testing.TB, srv *atomic.Pointer[server.Server], opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect("", append(opts, nats.InProcessServer(inProcess{srv}))...)
 	if err != nil {
