@@ -124,7 +124,7 @@ func wildcards(n contract.Names) []string {
 		"$SRV.>", "$SRV.PING", "_INBOX.>", "_INBOX.*", "_INBOX.*.>", "_INBOX.*.*", "_R_.>", "_INBOX." + otherName + ".>", "_INBOX." + otherName + ".*",
 		p + ".>", p + ".*.>", p + ".forged.>", "*." + "live.>", p + ".*." + otherName + ".>", p + ".live.*." + probeID,
 	}
-	for _, kind := range []string{"cmd", "queue", "qry", "wrk", "adm", "evt", "live", "work", "lease", "dead", "audit"} {
+	for _, kind := range []string{"cmd", "queue", "qry", "wrk", "adm", "evt", "live", "work", "lease", "dead", "audit", "control"} {
 		list = append(list, p+"."+kind+".>", p+"."+kind+".*.>", p+"."+kind+"."+otherName+".>", p+"."+kind+"."+otherName+".*")
 	}
 	return list

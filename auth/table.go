@@ -126,6 +126,7 @@ var table = []Right{
 	{RoleOperator, Send, "$KV.{sessions}.>", "import, migration and rebuild", inside},
 	{RoleOperator, Send, "$KV.{control}.>", "waiting for and replacing the holder", inside},
 	{RoleOperator, Send, "$KV.{settings}.>", "setting what engines obey", inside},
+	{RoleOperator, Send, "{prefix}.control.>", "asking engines whether they obey", inside},
 	{RoleOperator, Send, "$JS.API.INFO", "the limits of the store", inside},
 	{RoleOperator, Send, "$JS.API.STREAM.NAMES", "finding streams", inside},
 	{RoleOperator, Send, "$JS.API.STREAM.*.{stream}", "the engine's streams: make, look at, purge", inside},
@@ -164,6 +165,8 @@ var table = []Right{
 	{RoleEngine, Send, "$JS.API.DIRECT.GET.{stream}.>", "reading", inside},
 	{RoleEngine, Send, "$JS.ACK.{stream}.>", "following its streams", inside},
 	{RoleEngine, Send, "$JS.FC.{stream}.>", "following its streams", inside},
+	{RoleEngine, Send, "_INBOX.>", "answers to operators", inside},
+	{RoleEngine, Receive, "{prefix}.control.>", "being asked", inside},
 	{RoleEngine, Receive, "{prefix}.lease.>", "signs of life", inside},
 	{RoleEngine, Receive, "_INBOX.{name}.>", "own answers", inside},
 

@@ -263,10 +263,11 @@ func (a *app) authConfig(f *authFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Print what a NATS server elsewhere has to be told",
-		Long: `Config prints the configuration of a nats-server that is not embedded. It holds
-no secrets. With --nsc it prints the commands that put the accounts under an
+		Long: `Config prints the configuration of a nats-server that is not embedded (write it
+to a file, and start nats-server -c FILE). It holds no secrets. An engine works
+there with ` + "`reprise serve --nats URL --auth DIR`" + `. With --nsc it prints the commands that put the accounts under an
 operator that is kept with nsc.`,
-		Example: "  reprise auth config > accounts.conf\n  nats-server -c accounts.conf\n  reprise serve --nats nats://127.0.0.1:4222 --auth DIR",
+		Example: "  reprise auth config\n  reprise auth config --nsc",
 		Args:    exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			realm, err := f.open(a)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"reprise/client"
 	"reprise/contract"
+	"reprise/domain"
 	"reprise/engine"
 	"reprise/natsnode"
 )
@@ -30,6 +32,24 @@ type link struct {
 	// where names the other side in errors.
 	where string
 	close func()
+	// denied is set once the server has denied something to these credentials.
+	denied atomic.Pointer[string]
+}
+
+// open connects, and gives up once the server denies something.
+func (l *link) open(dial func(...nats.Option) (*nats.Conn, error), me ...nats.Option) (err error) {
+	l.nc, err = dial(append(me, nats.MaxReconnects(-1), nats.ErrorHandler(l.note))...)
+	return err
+}
+
+// note takes what the server reports. A request that it denied gets no answer.
+func (l *link) note(nc *nats.Conn, _ *nats.Subscription, err error) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return
+	}
+	text := "these credentials do not allow it: " + err.Error()
+	l.denied.CompareAndSwap(nil, &text)
+	nc.Close()
 }
 
 // withClient connects, runs f and disconnects. operator is needed for operators'
@@ -54,8 +74,11 @@ func (a *app) withClient(ctx context.Context, operator string, f func(*client.Cl
 	return l.explain(f(c))
 }
 
-// explain says what to do where no engine answers.
+// explain says what to do where no engine answers, and what the server denies.
 func (l *link) explain(err error) error {
+	if denied := l.denied.Load(); err != nil && denied != nil {
+		return &client.Error{Code: domain.CodeNotAllowed, Message: *denied}
+	}
 	e, ok := errors.AsType[*client.Error](err)
 	if ok && errors.Is(err, client.ErrNoEngine) {
 		e.Message += " at " + l.where + "; start one with `reprise serve --nats " + l.where + "`"
@@ -97,11 +120,15 @@ func (a *app) remote() bool {
 }
 
 func (a *app) connectRemote() (*link, error) {
-	nc, err := natsnode.Dial(natsnode.Remote{URL: a.flags.nats, Context: a.flags.context, Getenv: a.getenv}, "reprise", nats.MaxReconnects(-1))
+	l := &link{}
+	err := l.open(func(options ...nats.Option) (*nats.Conn, error) {
+		return natsnode.Dial(natsnode.Remote{URL: a.flags.nats, Context: a.flags.context, Getenv: a.getenv}, "reprise", options...)
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &link{nc: nc, where: nc.ConnectedUrlRedacted(), close: nc.Close}, nil
+	l.where, l.close = l.nc.ConnectedUrlRedacted(), l.nc.Close
+	return l, nil
 }
 
 // connectLocal goes to whoever has the data directory, or takes it.
@@ -124,11 +151,13 @@ func (a *app) connectServing(dir string, info natsnode.Info) (*link, error) {
 		return nil, err
 	}
 	remote := natsnode.Remote{URL: info.URL, Getenv: a.withoutContext}
-	nc, err := natsnode.Dial(remote, "reprise", append(me, nats.MaxReconnects(-1))...)
+	l := &link{where: info.URL}
+	err = l.open(func(options ...nats.Option) (*nats.Conn, error) { return natsnode.Dial(remote, "reprise", options...) }, me...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: process %d serves %s at %s: %w", natsnode.ErrUnreachable, info.PID, dir, info.URL, err)
 	}
-	return &link{nc: nc, where: info.URL, close: nc.Close}, nil
+	l.close = l.nc.Close
+	return l, nil
 }
 
 // connectEmbedded runs the engine in this process for the time of the command.

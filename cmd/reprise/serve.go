@@ -54,7 +54,7 @@ it makes its streams if they are missing and checks them if they are not.
 An interrupt or SIGTERM drains: commands in flight are answered first.`,
 		Example: `  reprise serve
   reprise serve --data /var/lib/reprise --sync always --listen 127.0.0.1:4333
-  reprise auth init && reprise serve --listen 0.0.0.0:4222 --tls-cert cert.pem --tls-key key.pem
+  reprise serve --listen 0.0.0.0:4222 --tls-cert cert.pem --tls-key key.pem
   reprise serve --memory
   reprise serve --nats nats://one:4222,nats://two:4222 --replicas 3`,
 		Args: noArguments,

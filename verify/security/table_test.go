@@ -1,14 +1,24 @@
 package security
 
 import (
+	"maps"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reprise/auth"
+	"reprise/domain"
 )
 
 // TestTheServerKeepsTheTable tries the whole surface for each role.
 func TestTheServerKeepsTheTable(t *testing.T) {
 	w := newWorld(t)
+	ada := w.as(auth.RoleUser, "ada")
+	must(t, ada, w.names.Command("ada", "kept", domain.VerbCreate), onePlan)
+	must(t, ada, w.names.Command("ada", "kept", domain.VerbStart), "{}")
+	before := w.stored(t)
 	proofs, err := w.realm.Prove(t.Context(), func(name string, options ...nats.Option) (*nats.Conn, error) {
 		return nats.Connect(w.node.URL(), append([]nats.Option{nats.Name(name)}, options...)...)
 	})
@@ -24,4 +34,30 @@ func TestTheServerKeepsTheTable(t *testing.T) {
 			t.Errorf("%s %s", p.Role, wrong)
 		}
 	}
+	if after := w.stored(t); !maps.Equal(after, before) {
+		t.Errorf("what is stored has changed from %v to %v", before, after)
+	}
+	if strings.Contains(w.log.String(), "no longer the holder") {
+		t.Error("the proof disturbed the engine")
+	}
+}
+
+// stored counts the messages of each stream but those of leases, which come and go.
+func (w *world) stored(t *testing.T) map[string]uint64 {
+	t.Helper()
+	js, err := jetstream.New(w.engineConn(auth.RoleEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]uint64{}
+	for _, name := range auth.Streams(w.names) {
+		stream, err := js.Stream(t.Context(), name)
+		if err == nil && !strings.Contains(name, "control") && !strings.Contains(name, "KV_") {
+			count[name] = stream.CachedInfo().State.Msgs
+		}
+	}
+	if count[w.names.EventsStream()] < 2 || count[w.names.WorkStream()] > 1 {
+		t.Fatalf("the streams have %v", count)
+	}
+	return count
 }
