@@ -39,7 +39,7 @@ func reviewList() []check {
 		{"Hierarchy", "chains belong to their session, steps to their chain; moving or deleting a chain updates the parent; orphans detected and cleaned", "the search for orphans in storage"},
 		{"Propagation", "step to chain to session, transactional", ""},
 		{"Errors", "FAILED with details; timeouts give step TIMEOUT and session FAILED; messages and stack traces kept", "timeouts, which need the engine's timers"},
-		{"Storage", "memory storage for development, durable storage for production; data survives a restart; switching backends loses nothing", "moving from one storage to another"},
+		{"Storage", "memory storage for development, durable storage for production; data survives a restart; switching backends loses nothing", ""},
 	}
 }
 
