@@ -83,7 +83,7 @@ func (n *Node) dialOptions() []nats.Option {
 	if n.remote != nil {
 		return n.remote.options
 	}
-	return []nats.Option{nats.InProcessServer(n.embedded.srv)}
+	return append([]nats.Option{nats.InProcessServer(n.embedded.srv)}, n.embedded.opts.Dial...)
 }
 
 func (n *Node) dialURL() string {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // ListenNone as Options.Listen opens no port; connections come from within the
@@ -54,6 +56,8 @@ type Options struct {
 	Ready, HealthInterval time.Duration
 	// Auth makes the server ask for credentials; nil lets everybody in.
 	Auth *Auth
+	// Dial are options of every connection of Node.Dial, before its own.
+	Dial []nats.Option
 	// TLS is used by every client but those in this process; nil for none.
 	TLS *tls.Config
 	// Logger gets the server's warnings and errors; nothing if nil. The

@@ -45,11 +45,13 @@ func TestAuth(t *testing.T) {
 	out := want(t, exitOK, env, "auth", "add", "user", "ada")
 	want(t, exitFailed, env, "auth", "add", "user", "ada")
 	want(t, exitFailed, env, "auth", "add", "worker", "amber")
+	want(t, exitOK, env, "session", "export", "--all", "-f", filepath.Join(dir, "alone.jsonl"))
 	want(t, exitOK, env, "auth", "add", "worker", "amber", "--actions", "exec", "--out", filepath.Join(dir, "amber.creds"))
 	want(t, exitUsage, env, "session", "list", "--prefix", "other")
 	s := startServing(t, map[string]string{"REPRISE_DATA": dir}, "--listen", "127.0.0.1:0", "--log-level", "error")
 	want(t, exitOK, env, "session", "start", "old")
 	want(t, exitOK, env, "hold", "old")
+	want(t, exitOK, env, "session", "export", "--all", "-f", filepath.Join(dir, "served.jsonl"))
 	if _, err := nats.Connect(s.url()); err == nil {
 		t.Error("a connection without credentials was let in")
 	}

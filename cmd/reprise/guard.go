@@ -30,8 +30,8 @@ const (
 // everybody in.
 type guard struct{ realm *auth.Realm }
 
-// guardIn opens the credentials in a directory; nil if there are none. The prefix,
-// if one was asked for, has to be theirs.
+// guardIn opens the credentials in a directory; nil if there are none. They have
+// to be for the prefix.
 func guardIn(dir, prefix string) (*guard, error) {
 	if !auth.Initialised(dir) {
 		return nil, nil //nolint:nilnil // nil is a guard that lets everybody in
@@ -40,8 +40,12 @@ func guardIn(dir, prefix string) (*guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	if own := realm.Names().Prefix(); prefix != "" && prefix != own {
-		return nil, &usageError{fmt.Sprintf("--prefix %s: the credentials in %s are for prefix %s; use that, or `reprise auth init` in another directory", prefix, dir, own)}
+	names, err := contract.NewNames(prefix)
+	if err != nil {
+		return nil, &usageError{"--prefix: " + err.Error()}
+	}
+	if own := realm.Names().Prefix(); names.Prefix() != own {
+		return nil, &usageError{fmt.Sprintf("the credentials in %s are for prefix %s, and not for %s; say --prefix %s", dir, own, names.Prefix(), own)}
 	}
 	return &guard{realm}, nil
 }
@@ -70,7 +74,6 @@ func (g *guard) admit(node *natsnode.Node, cfg engine.Config) (engine.Config, er
 	}
 	var err error
 	cfg.Dial, err = g.realm.Engine(node.Dial)
-	cfg.Prefix = g.realm.Names().Prefix()
 	cfg.Accounts = &engine.Accounts{
 		Users: g.realm.Account(auth.RoleUser), Workers: g.realm.Account(auth.RoleWorker), Auditors: g.realm.Account(auth.RoleAuditor),
 	}

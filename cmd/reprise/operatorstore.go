@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"reprise/auth"
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/engine"
@@ -112,7 +113,7 @@ func (a *app) openNode(ctx context.Context, o opening) (*natsnode.Node, error) {
 	}
 	deadline := time.Now().Add(lockPatience)
 	for {
-		node, err := openDirectory(ctx, o.dir)
+		node, err := a.openDirectory(ctx, o.dir)
 		if !errors.Is(err, natsnode.ErrInUse) || time.Now().After(deadline) {
 			return node, err
 		}
@@ -122,7 +123,15 @@ func (a *app) openNode(ctx context.Context, o opening) (*natsnode.Node, error) {
 	}
 }
 
-func openDirectory(ctx context.Context, dir string) (*natsnode.Node, error) {
+func (a *app) openDirectory(ctx context.Context, dir string) (*natsnode.Node, error) {
+	g, err := a.localGuard(dir)
+	if err != nil {
+		return nil, err
+	}
+	me, err := g.person(auth.RoleOperator, a.operatorHere())
+	if err != nil {
+		return nil, err
+	}
 	info, running, err := natsnode.ReadLock(dir)
 	switch {
 	case err != nil:
@@ -130,9 +139,13 @@ func openDirectory(ctx context.Context, dir string) (*natsnode.Node, error) {
 	case running && info.URL == "":
 		return nil, &natsnode.InUseError{Dir: dir, Holder: info}
 	case running:
-		return natsnode.Connect(ctx, natsnode.Remote{URL: info.URL, Getenv: func(string) string { return "" }})
+		return natsnode.Connect(ctx, natsnode.Remote{URL: info.URL, Options: me, Getenv: func(string) string { return "" }})
 	}
-	return natsnode.StartEmbedded(natsnode.Options{DataDir: dir, Listen: natsnode.ListenNone})
+	opts, err := g.protect(natsnode.Options{DataDir: dir, Listen: natsnode.ListenNone, Dial: me})
+	if err != nil {
+		return nil, err
+	}
+	return natsnode.StartEmbedded(opts)
 }
 
 // open makes the connections and opens the stream.
