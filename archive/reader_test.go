@@ -337,6 +337,20 @@ func TestFrozenExport(t *testing.T) {
 	}
 }
 
+// TestExampleInTheDocumentation: the example is a real export.
+func TestExampleInTheDocumentation(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "docs", "export-format.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```jsonl\n")
+	example, _, _ := strings.Cut(rest, "```")
+	if trailer, err := verify(t.Context(), []byte(example)); err != nil || trailer.Commits != 2 {
+		t.Errorf("%+v, %v", trailer, err)
+	}
+}
+
 // FuzzReader: a hostile file never panics and is either whole or refused by line.
 func FuzzReader(f *testing.F) {
 	file := sample(f)

@@ -55,6 +55,7 @@ This reads the event store itself, so it needs the rights of an operator there.`
 		_ = cmd.Flags().MarkHidden(name)
 	}
 	f := cmd.Flags()
+	f.Lookup("meta").Usage = "sessions with this metadata `KEY=VALUE`"
 	f.StringVarP(&e.file, "file", "f", "", "`FILE` to write; - is stdout")
 	f.BoolVar(&e.all, "all", false, "every session")
 	f.BoolVar(&e.tombstones, "tombstones", false, "the tombstones of sessions that are gone as well")
@@ -137,7 +138,7 @@ func (a *app) export(ctx context.Context, e *exportFlags, filter archive.Filter)
 // exportDone says what was exported; on stderr where stdout has the export.
 func (a *app) exportDone(result exported) error {
 	say := func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "exported %d sessions, %d commits, %s to %s\n", result.Sessions, result.Commits, sized(result.Bytes), result.File)
+		_, err := fmt.Fprintf(w, "exported %s, %s, %s to %s\n", many(result.Sessions, "session"), many(result.Commits, "commit"), sized(result.Bytes), result.File)
 		return err
 	}
 	var err error
@@ -150,7 +151,7 @@ func (a *app) exportDone(result exported) error {
 		_, _ = fmt.Fprintln(a.err, "reprise: left out: "+clean(problem))
 	}
 	if result.Damaged > 0 && err == nil {
-		err = fmt.Errorf("%d sessions were left out, since their history can't be verified", result.Damaged)
+		err = fmt.Errorf("%s left out, since the history can't be verified", many(result.Damaged, "session"))
 	}
 	return err
 }
@@ -190,6 +191,14 @@ func compressed(name string, file io.Writer, write func(io.Writer) error) error 
 		return err
 	}
 	return errors.Join(write(z), z.Close())
+}
+
+// many writes a number of things.
+func many(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // sized writes a number of bytes for people.

@@ -124,8 +124,8 @@ func (a *app) importDone(report archive.ImportReport, dryRun bool) error {
 		if dryRun {
 			verb = "dry run: nothing was written. There would be"
 		}
-		_, err := fmt.Fprintf(w, "%s %d new sessions, %d continued, %d unchanged, %d left out; %d commits written\n",
-			verb, report.New, report.Continued, report.Unchanged, report.Skipped, report.Written)
+		_, err := fmt.Fprintf(w, "%s %s, %d continued, %d unchanged, %d left out; %s written\n",
+			verb, many(report.New, "new session"), report.Continued, report.Unchanged, report.Skipped, many(report.Written, "commit"))
 		return err
 	})
 }

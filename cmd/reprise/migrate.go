@@ -182,8 +182,9 @@ func staysReadOnly(m *migrateFlags, err error) error {
 
 func (a *app) migrateDone(result migrated) error {
 	return a.show(result, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "migrated %d sessions and %d tombstones, %d commits, %s from %s to %s; %d commits were written now, and every session was compared\n",
-			result.Sessions, result.Tombstones, result.Commits, sized(result.Bytes), term.Safe(result.From), term.Safe(result.To), result.Written)
+		_, err := fmt.Fprintf(w, "migrated %s and %s, %s, %s from %s to %s; %s written now, and every session was compared\n",
+			many(result.Sessions, "session"), many(result.Tombstones, "tombstone"), many(result.Commits, "commit"), sized(result.Bytes),
+			term.Safe(result.From), term.Safe(result.To), many(result.Written, "commit"))
 		if err == nil && result.ReadOnly {
 			_, err = fmt.Fprintf(w, "%s stays read-only\n", term.Safe(result.From))
 		}

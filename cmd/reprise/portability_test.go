@@ -85,9 +85,9 @@ func TestImportRefusals(t *testing.T) {
 	line(t, exitOK, env, "session", "export", "one", "-f", file)
 	says(t, line(t, exitFailed, there, "session", "import", file), "session ada.one is there with another history: the first version that differs is 1")
 	says(t, line(t, exitOK, there, "session", "import", file, "--skip-clashes"), "left out: session ada.one", "1 left out")
-	says(t, line(t, exitOK, there, "session", "import", file, "--new-id", "copy"), "imported 1 new sessions")
+	says(t, line(t, exitOK, there, "session", "import", file, "--new-id", "copy"), "imported 1 new session")
 	says(t, line(t, exitOK, there, "session", "show", "copy"), "RUNNING")
-	says(t, line(t, exitOK, there, "session", "import", file, "--user", "eve"), "imported 1 new sessions")
+	says(t, line(t, exitOK, there, "session", "import", file, "--user", "eve"), "imported 1 new session")
 	says(t, line(t, exitOK, there, "session", "show", "one", "-u", "eve"), "RUNNING")
 	whole, err := os.ReadFile(file)
 	if err != nil {
@@ -106,13 +106,13 @@ func TestImportFromStdin(t *testing.T) {
 	env := []string{"REPRISE_DATA=" + filepath.Join(dir, "a"), "REPRISE_USER=ada"}
 	line(t, exitOK, env, "session", "create", "one", "--keep-open")
 	code, stdout, stderr := command(t.Context(), env, "session", "export", "one", "-f", "-")
-	if code != exitOK || !strings.Contains(stderr.String(), "exported 1 sessions, 1 commits") {
+	if code != exitOK || !strings.Contains(stderr.String(), "exported 1 session, 1 commit") {
 		t.Fatalf("exit %d: %s", code, stderr)
 	}
 	out := new(buffer)
 	a := newApp(strings.NewReader(stdout.String()), out, out)
 	a.getenv = environment("REPRISE_DATA="+filepath.Join(dir, "b"), "REPRISE_USER=ada")
-	if code := a.run(t.Context(), []string{"session", "import", "-"}); code != exitOK || !strings.Contains(out.String(), "imported 1 new sessions") {
+	if code := a.run(t.Context(), []string{"session", "import", "-"}); code != exitOK || !strings.Contains(out.String(), "imported 1 new session") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
@@ -141,7 +141,7 @@ func TestExportCommandLines(t *testing.T) {
 			t.Fatalf("%s: a file was left behind", name)
 		}
 	}
-	says(t, line(t, exitOK, env, "session", "export", "--meta", "team=red", "--created-after", "1h", "-f", file), "exported 1 sessions")
+	says(t, line(t, exitOK, env, "session", "export", "--meta", "team=red", "--created-after", "1h", "-f", file), "exported 1 session")
 	says(t, line(t, exitOK, env, "session", "export", "--state", "failed", "--force", "-f", file), "exported 0 sessions")
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*writing*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
@@ -155,7 +155,7 @@ func TestMigrateBetweenBackends(t *testing.T) {
 	sessionsIn(t, append(env, "NATS_URL="+memory))
 	data := filepath.Join(dir, "data")
 	says(t, line(t, exitOK, env, "migrate", "--from", memory, "--to", data),
-		"migrated 2 sessions and 1 tombstones, 4 commits", "4 commits were written now, and every session was compared")
+		"migrated 2 sessions and 1 tombstone, 4 commits", "4 commits written now, and every session was compared")
 	says(t, line(t, exitOK, append(env, "REPRISE_DATA="+data), "session", "show", "two"), "PAUSED")
 	line(t, exitOK, append(env, "NATS_URL="+memory), "session", "resume", "two") // the source may be changed again
 	back := startEngine(t, nil).URL()

@@ -44,7 +44,7 @@ func TestMigrateKilled(t *testing.T) {
 			t.Errorf("after the kill the source answers %+v", refusal)
 		}
 		out := cli(t, 0, "migrate", "--from", hop.from.url, "--to", hop.to.url)
-		if !strings.Contains(out, fmt.Sprintf("migrated %d sessions and 1 tombstones", movedSessions-1)) {
+		if !strings.Contains(out, fmt.Sprintf("migrated %d sessions and 1 tombstone", movedSessions-1)) {
 			t.Errorf("the migration says %s", out)
 		}
 		compareHistories(t, histories(t, hop.to.url), want)
