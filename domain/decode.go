@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -118,7 +117,8 @@ func decodeBatch(body []byte) (Command, error) {
 		}
 		c := newCommand()
 		if r := DecodeStrict(one.Body, c); r != nil {
-			return nil, Invalid(fmt.Sprintf("commands[%d].body", i), "%s", r.Message)
+			body := fmt.Sprintf("commands[%d].body", i)
+			return nil, Invalid(body, "%s", r.Message).in(strings.TrimSuffix(body+"."+r.Field, "."))
 		}
 		b.Commands = append(b.Commands, c)
 	}
@@ -135,9 +135,10 @@ func inBatchAllowed(verb Verb) bool {
 	return slices.Contains(UserVerbs(), verb)
 }
 
-// DecodeStrict reads one JSON object into v and rejects, with CodeInvalid,
-// fields that v does not have and anything after the object. An empty body and
-// null count as an empty object.
+// DecodeStrict reads one JSON object into v, a pointer to a struct, and rejects,
+// with CodeInvalid, fields that v does not have, fields that stand twice, and
+// anything after the object. Names of fields have to be spelt exactly. An empty
+// body and null count as an empty object.
 func DecodeStrict(body []byte, v any) *Rejection {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
@@ -145,46 +146,31 @@ func DecodeStrict(body []byte, v any) *Rejection {
 	if !utf8.Valid(body) {
 		return Invalid("", "the body is not JSON: it is not UTF-8 text")
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return decodeError(err)
+	err := json.Unmarshal(body, v)
+	var wrong *json.UnmarshalTypeError
+	if err != nil && !errors.As(err, &wrong) {
+		return notJSON(err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Invalid("", "the body goes on after the end of its JSON object, at byte %d", dec.InputOffset())
+	t := reflect.TypeOf(v)
+	if r := checkNames(body, t); r != nil {
+		return r
+	}
+	if wrong != nil {
+		return Invalid(pathAt(body, t, int(wrong.Offset)), "a JSON %s can't stand here", wrong.Value)
 	}
 	return nil
 }
 
-// decodeError says what is wrong in the words of the body.
-func decodeError(err error) *Rejection {
+// notJSON says what is wrong with a body that can't be read at all.
+func notJSON(err error) *Rejection {
 	var syntax *json.SyntaxError
-	var wrong *json.UnmarshalTypeError
 	switch {
+	case errors.As(err, &syntax) && strings.HasSuffix(err.Error(), "after top-level value"):
+		return Invalid("", "the body goes on after the end of its JSON object, at byte %d", syntax.Offset)
+	case errors.As(err, &syntax) && err.Error() == "unexpected end of JSON input":
+		return Invalid("", "the body is not JSON: it ends in the middle")
 	case errors.As(err, &syntax):
 		return Invalid("", "the body is not JSON: %v, at byte %d", err, syntax.Offset)
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return Invalid("", "the body is not JSON: it ends in the middle")
-	case errors.As(err, &wrong) && wrong.Type == durationType:
-		return Invalid(jsonPath(wrong.Field), "%s", wrong.Value)
-	case errors.As(err, &wrong):
-		return Invalid(jsonPath(wrong.Field), "a JSON %s can't stand here", wrong.Value)
 	}
-	text := strings.TrimPrefix(err.Error(), "json: ")
-	if field, ok := strings.CutPrefix(text, "unknown field "); ok {
-		if plain, err := strconv.Unquote(field); err == nil {
-			field = plain
-		}
-		return &Rejection{Code: CodeInvalid, Field: field, Message: fmt.Sprintf("there is no field %.80q here", field)}
-	}
-	return Invalid("", "%s", text)
-}
-
-// jsonPath drops the names of embedded Go structs from the decoder's path; JSON
-// names begin with a small letter.
-func jsonPath(field string) string {
-	names := strings.Split(field, ".")
-	return strings.Join(slices.DeleteFunc(names, func(name string) bool {
-		return name != "" && name[0] >= 'A' && name[0] <= 'Z'
-	}), ".")
+	return Invalid("", "%s", strings.TrimPrefix(err.Error(), "json: "))
 }

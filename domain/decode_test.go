@@ -17,11 +17,11 @@ func TestDecodeErrorsNameTheField(t *testing.T) {
 		body, field, message string
 	}{
 		{"pause", `{"mod":"drain"}`, "mod", `there is no field "mod" here`},
-		{"create", `{"chains":[{"stepz":[]}]}`, "stepz", `there is no field "stepz" here`},
+		{"create", `{"chains":[{"stepz":[]}]}`, "chains[0].stepz", `there is no field "chains[0].stepz" here`},
 		{"start", `{"a\"b":1}`, `a"b`, `there is no field "a\"b" here`},
 		{"pause", `{"mode":1}`, "mode", "mode: a JSON number can't stand here"},
 		{"create", `{"chains":{}}`, "chains", "chains: a JSON object can't stand here"},
-		{"create", `{"chains":[{"steps":[{"timeout":"5x"}]}]}`, "chains.steps.timeout", `chains.steps.timeout: "5x" is not a duration; write a whole number and one of ms, s, m, h, d, such as 30s`},
+		{"create", `{"chains":[{"steps":[{"timeout":"5x"}]}]}`, "chains[0].steps[0].timeout", `chains[0].steps[0].timeout: "5x" is not a duration; write a whole number and one of ms, s, m, h, d, such as 30s`},
 		{"create", `{"timeout":30}`, "timeout", `timeout: a duration is a string such as "30s", not 30`},
 		{"create", `{"timeout":"9999d"}`, "timeout", `timeout: duration "9999d" is over the bound of 3650d`},
 		{"chain.add", `{"position":"first"}`, "position", "position: a JSON string can't stand here"},
@@ -29,7 +29,7 @@ func TestDecodeErrorsNameTheField(t *testing.T) {
 		{"pause", `{"mode":`, "", "the body is not JSON: it ends in the middle"},
 		{"pause", `{"mode" "x"}`, "", "the body is not JSON: invalid character '\"' after object key, at byte 9"},
 		{"pause", `{}{}`, "", "the body goes on after the end of its JSON object, at byte 3"},
-		{"pause", `{} x`, "", "the body goes on after the end of its JSON object, at byte 3"},
+		{"pause", `{} x`, "", "the body goes on after the end of its JSON object, at byte 4"},
 		{"pause", "{\"reason\":\"\xff\"}", "", "the body is not JSON: it is not UTF-8 text"},
 		{"explode", `{}`, "verb", `verb: there is no command "explode"; there are create, start, pause`},
 		{"step.timeout", `{}`, "verb", `verb: there is no command "step.timeout"`},
@@ -40,7 +40,13 @@ func TestDecodeErrorsNameTheField(t *testing.T) {
 		{"batch", `{"commands":[{"verb":"start"},{"verb":"delete"}]}`, "commands[1].verb", `commands[1].verb: "delete" can't be part of a batch`},
 		{"batch", `{"commands":[{"verb":"claim"}]}`, "commands[0].verb", `commands[0].verb: "claim" can't be part of a batch`},
 		{"batch", `{"commands":[{"verb":"batch"}]}`, "commands[0].verb", `commands[0].verb: "batch" can't be part of a batch`},
-		{"batch", `{"commands":[{"verb":"pause","body":{"x":1}}]}`, "commands[0].body", `commands[0].body: there is no field "x" here`},
+		{"batch", `{"commands":[{"verb":"pause","body":{"x":1}}]}`, "commands[0].body.x", `commands[0].body: there is no field "x" here`},
+		{"create", `{"Chains":[]}`, "Chains", `there is no field "Chains" here`},
+		{"create", `{"metadata":{"A":"1","a":"2"},"keepOpen":true,"keepOpen":false}`, "keepOpen", "keepOpen: the field stands twice"},
+		{"create", `{"metadata":{"a":"1","\u0061":"2"}}`, "metadata.a", "metadata.a: the field stands twice"},
+		{"create", `{"chains":[{"id":"a"},{"steps":[{"input":{"x":[1,{"X":"]}"}]},"action":5}]}]}`, "chains[1].steps[0].action", "chains[1].steps[0].action: a JSON number can't stand here"},
+		{"create", ` { "chains" : [ { "steps" : [ { "retry" : { "backoff" : true } } ] } ] } `, "chains[0].steps[0].retry.backoff", "chains[0].steps[0].retry.backoff: a duration is a string"},
+		{"create", `{"chains":[null,{"steps":null,"open":"yes"}]}`, "chains[1].open", "chains[1].open: a JSON string can't stand here"},
 	}
 	for _, test := range tests {
 		_, err := domain.DecodeCommand(test.verb, []byte(test.body))
@@ -58,6 +64,19 @@ func TestDecodeErrorsNameTheField(t *testing.T) {
 	_, err = domain.DecodeCommand(domain.VerbPause, []byte(`{"`+strings.Repeat("x", 9999)+`":1}`))
 	if wantRejection(t, err, domain.CodeInvalid, "there is no field"); len(err.Error()) > 200 {
 		t.Errorf("a sentence of %d bytes", len(err.Error()))
+	}
+}
+
+func TestEmptyBodiesHaveOneDigest(t *testing.T) {
+	t.Parallel()
+	want := domain.Digest(domain.VerbStart, []byte("{}"))
+	for _, body := range []string{"", " ", "null", "{ }"} {
+		if domain.Digest(domain.VerbStart, []byte(body)) != want {
+			t.Errorf("%q has another digest than {}", body)
+		}
+	}
+	if domain.Digest(domain.VerbPause, nil) == want {
+		t.Error("the digest ignores the verb")
 	}
 }
 

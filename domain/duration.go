@@ -2,6 +2,7 @@ package domain
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -69,7 +70,7 @@ func (d Duration) Std() time.Duration { return time.Duration(d) }
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // UnmarshalJSON reads a JSON string in the form of ParseDuration. Its error is
-// a *json.UnmarshalTypeError, to which the decoder adds the name of the field.
+// a *json.UnmarshalTypeError, after which the decoder goes on.
 func (d *Duration) UnmarshalJSON(raw []byte) error {
 	var text string
 	if err := json.Unmarshal(raw, &text); err != nil {
@@ -88,4 +89,13 @@ var durationType = reflect.TypeFor[Duration]()
 // notDuration carries what is wrong with a duration through the JSON decoder.
 func notDuration(err error) error {
 	return &json.UnmarshalTypeError{Value: err.Error(), Type: durationType}
+}
+
+// durationWords returns what notDuration was told.
+func durationWords(err error) string {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return wrong.Value
+	}
+	return err.Error()
 }

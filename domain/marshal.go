@@ -20,8 +20,12 @@ func Marshal(v any) ([]byte, error) {
 }
 
 // Digest returns the SHA-256 of verb and body of a command in hex. White space
-// between JSON tokens does not count.
+// between JSON tokens does not count, and an empty body and null are an empty
+// object.
 func Digest(verb Verb, body []byte) string {
+	if small := compact(bytes.TrimSpace(body)); len(small) == 0 || string(small) == "null" {
+		body = []byte("{}")
+	}
 	h := sha256.New()
 	h.Write([]byte(verb))
 	h.Write([]byte{0})

@@ -24,7 +24,7 @@ func TestProblem(t *testing.T) {
 		{fmt.Errorf("session s: %w", eventstore.ErrUnknownOutcome), domain.CodeUnknownOutcome, "cmd-1", true},
 		{fmt.Errorf("session s: %w", eventstore.ErrTooLarge), domain.CodeInvalid, "larger", false},
 		{eventstore.ErrUnavailable, domain.CodeUnavailable, "unavailable", true},
-		{&eventstore.CommitError{Seq: 7, Detail: "torn"}, domain.CodeUnavailable, "sequence 7", true},
+		{&eventstore.CommitError{Seq: 7, Detail: "torn"}, domain.CodeUnavailable, "sequence 7", false},
 		{context.DeadlineExceeded, domain.CodeUnavailable, "nothing was changed", true},
 		{errors.New("odd"), domain.CodeUnavailable, "odd", true},
 	}

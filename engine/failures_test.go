@@ -90,8 +90,12 @@ func TestCorruptHistoryHurtsItsSessionOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, b.cmd = b.another()
-	if e := b.refuse(b.ask("bad", domain.VerbStart, ``), domain.CodeUnavailable); !strings.Contains(e.Message, "bad") || !strings.Contains(e.Message, "3") {
+	e := b.refuse(b.ask("bad", domain.VerbStart, ``), domain.CodeUnavailable)
+	if !strings.Contains(e.Message, "bad") || !strings.Contains(e.Message, "3") {
 		t.Errorf("the sentence names neither session nor sequence: %s", e.Message)
+	}
+	if e.RetryAfter != 0 {
+		t.Errorf("it hints at asking again in %s, which mends nothing", e.RetryAfter)
 	}
 	b.do(b.ask("good", domain.VerbStart, ``))
 }

@@ -92,7 +92,9 @@ func problem(err error, commandID string) contract.Error {
 	default:
 		e.Code = domain.CodeUnavailable
 	}
-	e.RetryAfter = retryAfter(e.Code)
+	if !errors.Is(err, eventstore.ErrCorrupt) { // asking again mends nothing
+		e.RetryAfter = retryAfter(e.Code)
+	}
 	return e
 }
 
