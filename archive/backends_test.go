@@ -25,7 +25,7 @@ type backend struct {
 	book  *KVCheckpoints
 }
 
-func newBackend(t *testing.T, memory bool) *backend {
+func newBackend(t testing.TB, memory bool) *backend {
 	t.Helper()
 	srv, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
