@@ -36,11 +36,13 @@ type CleanupConfig struct {
 	Policy *contract.CleanupPolicy
 	// Every is the time between two purges by the holder; 0 for none.
 	Every time.Duration
-	// Archive is where the scheduled purges archive; empty for nowhere.
+	// Archive is where the scheduled purges archive, a directory or
+	// bucket:NAME; empty for nowhere. It is the only directory that operators may
+	// name too.
 	Archive string
-	// OpenArchive opens an archive by what a request calls it; nil if there are
-	// none.
-	OpenArchive func(ctx context.Context, target string) (cleanup.Archiver, error)
+
+	// open opens an archive for tests.
+	open func(target string) (cleanup.Archiver, error)
 }
 
 // check fills in the defaults.
@@ -52,9 +54,6 @@ func (c *CleanupConfig) check() error {
 	if c.Every < 0 {
 		return fmt.Errorf("a cleanup every %s; use a positive time, or 0 for none", c.Every)
 	}
-	if c.Archive != "" && c.OpenArchive == nil {
-		return errors.New("Cleanup.Archive needs OpenArchive")
-	}
 	return cleanup.CheckPolicy(*c.Policy)
 }
 
@@ -64,7 +63,9 @@ type operationsConfig struct {
 	Names   contract.Names
 	ID      string // of this engine
 	Cleaner *cleanup.Cleaner
-	Audit   *auditLog
+	// OpenArchive opens an archive by what a request calls it.
+	OpenArchive func(ctx context.Context, target string) (cleanup.Archiver, error)
+	Audit       *auditLog
 	// Lease says which engine is the holder.
 	Lease jetstream.KeyValue
 	// Writable returns why nothing may be removed now; nil if it may.
@@ -291,23 +292,15 @@ func (o *operations) purge(ctx context.Context, r contract.CleanupRequest, by st
 		if err := o.Writable(); err != nil {
 			return nil, err
 		}
-		archiver, err := o.openArchive(ctx, r.Archive)
-		if err != nil {
-			return nil, err
+		if r.Archive != "" {
+			archiver, err := o.OpenArchive(ctx, r.Archive)
+			if err != nil {
+				return nil, err
+			}
+			options.Archiver = archiver
 		}
-		options.Archiver = archiver
 	}
 	return o.Cleaner.Purge(ctx, o.withPolicy(r), options, watch)
-}
-
-func (o *operations) openArchive(ctx context.Context, target string) (cleanup.Archiver, error) {
-	if target == "" {
-		return nil, nil //nolint:nilnil // no archive was asked for
-	}
-	if o.OpenArchive == nil {
-		return nil, domain.Invalid("archive", "this engine has no archives; leave it out, or start the engine with one")
-	}
-	return o.OpenArchive(ctx, target)
 }
 
 // withPolicy puts the engine's policy where the request has none.

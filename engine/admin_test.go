@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -177,7 +178,7 @@ func TestOperatorsAreToldWhatIsWrong(t *testing.T) {
 		`no field "force"`:       {contract.AdminPurge, map[string]any{"force": true}},
 		`no field "yes"`:         {contract.AdminRepair, map[string]any{"yes": true}},
 		`no field "id"`:          {contract.AdminStop, map[string]any{"id": "x"}},
-		"no archives":            {contract.AdminPurge, contract.CleanupRequest{Archive: "/somewhere"}},
+		"no directory for archi": {contract.AdminPurge, contract.CleanupRequest{Archive: "/somewhere"}},
 		"nothing is going on":    {contract.AdminStop, nil},
 		"is of event stream":     {contract.AdminPurge, contract.CleanupRequest{Plan: &contract.CleanupPlan{ID: "p"}}},
 		"no subject for operato": {"cleanup.all", nil},
@@ -213,7 +214,7 @@ func (g *gate) Archive(ctx context.Context, key eventstore.Key, _ eventstore.Agg
 
 func withGate(g *gate) func(*Config) {
 	return func(c *Config) {
-		c.Cleanup.OpenArchive = func(_ context.Context, target string) (cleanup.Archiver, error) {
+		c.Cleanup.open = func(target string) (cleanup.Archiver, error) {
 			if target != "here" {
 				return nil, errors.New("there is only here")
 			}
@@ -288,7 +289,7 @@ func TestScheduledCleanup(t *testing.T) {
 	var mu sync.Mutex
 	var kept []eventstore.Key
 	h.start(func(c *Config) {
-		c.Cleanup = CleanupConfig{Policy: &policy, Every: 20 * time.Millisecond, Archive: "there", OpenArchive: func(context.Context, string) (cleanup.Archiver, error) {
+		c.Cleanup = CleanupConfig{Policy: &policy, Every: 20 * time.Millisecond, Archive: "there", open: func(string) (cleanup.Archiver, error) {
 			return archiverFunc(func(key eventstore.Key) { mu.Lock(); defer mu.Unlock(); kept = append(kept, key) }), nil
 		}}
 	})
@@ -322,12 +323,43 @@ func (f archiverFunc) Archive(_ context.Context, key eventstore.Key, _ eventstor
 
 func TestCleanupConfigIsChecked(t *testing.T) {
 	for says, c := range map[string]CleanupConfig{
-		"positive":    {Every: -1},
-		"OpenArchive": {Archive: "x"},
-		"policy":      {Policy: &contract.CleanupPolicy{}},
+		"positive": {Every: -1},
+		"policy":   {Policy: &contract.CleanupPolicy{}},
 	} {
 		if _, err := New(Config{Cleanup: c}); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", says, err)
 		}
+	}
+}
+
+// TestArchives purges into a directory and into an object store.
+func TestArchives(t *testing.T) {
+	h := newHouse(t)
+	dir := t.TempDir()
+	h.start(func(c *Config) { c.Cleanup.Archive = dir })
+	js, err := jetstream.New(h.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateObjectStore(t.Context(), jetstream.ObjectStoreConfig{Bucket: "old"}); err != nil {
+		t.Fatal(err)
+	}
+	h.cancelled(2)
+	for says, target := range map[string]string{"alone": "/elsewhere", "can't be opened": "bucket:none"} {
+		if got := h.operate(contract.AdminPurge, contract.CleanupRequest{Archive: target}); got.rejected == nil || !strings.Contains(got.rejected.Message, says) {
+			t.Errorf("%s: %+v", target, got.rejected)
+		}
+	}
+	for session, target := range map[string]string{"old0": dir, "old1": "bucket:old"} {
+		filter := atOnce()
+		filter.Sessions = []string{session}
+		got := h.operate(contract.AdminPurge, contract.CleanupRequest{Archive: target, Filter: filter})
+		if got.report == nil || got.report.Purged != 1 || got.results[0].Archive == "" {
+			t.Errorf("%s: %+v %+v", target, got.report, got.rejected)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "ann", "*"))
+	if err != nil || len(files) != 1 {
+		t.Errorf("files %v, error %v", files, err)
 	}
 }

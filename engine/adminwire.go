@@ -2,12 +2,16 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"reprise/archive"
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/engine/cleanup"
+	"reprise/eventstore"
 )
 
 // openOperations makes what answers operators. The other parts have to be there.
@@ -25,6 +29,9 @@ func (e *Engine) openOperations(ctx context.Context, p *parts, js jetstream.JetS
 	}
 	p.operations = newOperations(operationsConfig{
 		CleanupConfig: e.cfg.Cleanup, Names: e.names, ID: e.cfg.ID, Cleaner: cleaner, Audit: audit, Lease: p.holder.kv,
+		OpenArchive: func(ctx context.Context, target string) (cleanup.Archiver, error) {
+			return e.cfg.Cleanup.openArchive(ctx, p.store, js, target)
+		},
 		Writable: p.executor.writable, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
 	})
 	return nil
@@ -69,4 +76,41 @@ func (x *executor) writable() error {
 		x.readOnly.leave()
 	}
 	return err
+}
+
+// bucketArchive begins the name of an archive that is an object store.
+const bucketArchive = "bucket:"
+
+// openArchive opens an object store, or the one directory of the configuration:
+// operators are not to write wherever this process may.
+func (c *CleanupConfig) openArchive(ctx context.Context, store *eventstore.Store, js jetstream.JetStream, target string) (cleanup.Archiver, error) {
+	if c.open != nil {
+		return c.open(target)
+	}
+	if name, ok := strings.CutPrefix(target, bucketArchive); ok {
+		bucket, err := js.ObjectStore(ctx, name)
+		if err != nil {
+			return nil, domain.Invalid("archive", "object store %.80q can't be opened: %v; it has to be there", name, err)
+		}
+		return keeper{archive.NewObjectStore(store, bucket, name)}, nil
+	}
+	if c.Archive == "" {
+		return nil, domain.Invalid("archive", "this engine has no directory for archives; name an object store as %sNAME, or start the engine with one", bucketArchive)
+	}
+	if target != c.Archive {
+		return nil, domain.Invalid("archive", "this engine archives into %q alone, or into an object store, %sNAME", c.Archive, bucketArchive)
+	}
+	dir, err := archive.NewDir(store, target)
+	if err != nil {
+		return nil, fmt.Errorf("open the archive: %w", err)
+	}
+	return keeper{dir}, nil
+}
+
+// keeper is an archive of sessions as they are.
+type keeper struct{ archive.Archiver }
+
+// Archive keeps the history up to the state that was judged.
+func (k keeper) Archive(ctx context.Context, key eventstore.Key, upTo eventstore.Aggregate) (string, error) {
+	return k.Archiver.Archive(ctx, key, upTo.Seq)
 }

@@ -162,7 +162,9 @@ func (a *app) connectServing(dir string, info natsnode.Info) (*link, error) {
 
 // connectEmbedded runs the engine in this process for the time of the command.
 func (a *app) connectEmbedded(ctx context.Context, dir string) (*link, error) {
-	node, h, err := a.startLocal(ctx, natsnode.Options{DataDir: dir, Listen: natsnode.ListenNone}, engine.Config{Prefix: a.flags.prefix})
+	node, h, err := a.startLocal(ctx, natsnode.Options{DataDir: dir, Listen: natsnode.ListenNone}, engine.Config{
+		Prefix: a.flags.prefix, Cleanup: engine.CleanupConfig{Archive: a.flags.archive},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,8 @@ type globals struct {
 	output                      string
 	json                        bool
 	wait                        durationFlag
+	// archive is where an engine in this process may archive.
+	archive string
 }
 
 func (g *globals) format() string {

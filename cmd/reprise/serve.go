@@ -31,6 +31,8 @@ type serveFlags struct {
 	metadata           []string
 	level              slog.Level
 	guarding           guarding
+	cleanup            serveCleanup
+	cleaning           engine.CleanupConfig
 	// embed says that serve starts its own NATS server; checkServe sets it.
 	embed bool
 }
@@ -97,6 +99,7 @@ func (a *app) serveFlags(cmd *cobra.Command, s *serveFlags) {
 	f.IntVar(&s.perAction, "max-per-action", 0, "at most `N` steps of one action with workers at once (default: any number)")
 	f.IntVar(&s.perUser, "max-per-user", 0, "at most `N` steps of one user with workers at once (default: any number)")
 	f.TextVar(&s.level, "log-level", slog.LevelInfo, "`LEVEL` of the log on stderr: debug, info, warn or error")
+	s.cleanup.flags(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("log-level", fixed("debug", "info", "warn", "error"))
 	_ = cmd.RegisterFlagCompletionFunc("sync", fixed(syncAlways, "100ms"))
 }
@@ -138,7 +141,9 @@ func (a *app) checkServe(cmd *cobra.Command, s *serveFlags) error {
 	if _, err := contract.NewNames(a.flags.prefix); err != nil {
 		return usage(cmd, "--prefix: %s", err.Error())
 	}
-	return nil
+	var err error
+	s.cleaning, err = s.cleanup.config(cmd)
+	return err
 }
 
 // syncMode reads --sync.
@@ -170,7 +175,7 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	cfg, err := g.admit(node, engine.Config{
 		Prefix: a.flags.prefix, Memory: node.Storage() == jetstream.MemoryStorage,
 		Replicas: s.replicas, MetadataKeys: s.metadata, Logger: log,
-		MaxPerAction: s.perAction, MaxPerUser: s.perUser, Trouble: node.Trouble,
+		MaxPerAction: s.perAction, MaxPerUser: s.perUser, Trouble: node.Trouble, Cleanup: s.cleaning,
 	})
 	if err == nil {
 		err = a.serveEngine(ctx, node, cfg)
