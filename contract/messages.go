@@ -30,9 +30,12 @@ type Reply struct {
 
 // EventSummary names one event of a commit.
 type EventSummary struct {
-	Type  domain.EventType `json:"type"`
-	Chain string           `json:"chain,omitempty"`
-	Step  string           `json:"step,omitempty"`
+	// Session is set where the event is another session's: in the dry run of a
+	// move, for what the target would get.
+	Session string           `json:"session,omitempty"`
+	Type    domain.EventType `json:"type"`
+	Chain   string           `json:"chain,omitempty"`
+	Step    string           `json:"step,omitempty"`
 	// Data is the whole event, in the answer to a dry run and in histories.
 	Data json.RawMessage `json:"data,omitempty"`
 }

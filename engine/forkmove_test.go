@@ -64,8 +64,12 @@ func TestMoveToAnotherSession(t *testing.T) {
 	b.refuse(b.ask("from", domain.VerbChainMove, `{"chain":"m","to":"a b"}`), domain.CodeInvalid)
 	b.refuse(b.ask("none", domain.VerbChainMove, `{"chain":"m","to":"to"}`), domain.CodeNotFound)
 	b.refuse(b.ask("from", domain.VerbChainMove, `{"chain":"m","to":"to"}`, expecting(1)), domain.CodeVersionConflict)
-	if preview := b.do(b.ask("from", domain.VerbChainMove, `{"chain":"m","to":"to"}`, dry)); !preview.DryRun || b.session("from").Chain("m") == nil {
+	preview := b.do(b.ask("from", domain.VerbChainMove, `{"chain":"m","to":"to"}`, dry))
+	if !preview.DryRun || b.session("from").Chain("m") == nil || types(preview) != "chain.moved.out chain.moved.in" {
 		t.Errorf("dry run: %+v", preview)
+	}
+	if last := preview.Events[len(preview.Events)-1]; last.Session != "to" || preview.Events[0].Session != "" {
+		t.Errorf("the dry run does not say whose events they are: %+v", preview.Events)
 	}
 	move := b.ask("from", domain.VerbChainMove, `{"chain":"m","to":"to"}`)
 	first := b.do(move)

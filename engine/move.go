@@ -63,13 +63,27 @@ func (t *moving) decide(ctx context.Context) (outcome, error) {
 	case err != nil:
 		return rejectedWith(err), nil
 	case r.DryRun:
-		reply, err := c.preview(r, t.from, out)
+		reply, err := t.preview(out, in)
 		return answered(reply), err
 	}
 	return outcome{proposals: [2]eventstore.Proposal{
 		propose(r, t.from, out, env.Now, r.QueueSeq),
 		propose(r, t.to, in, env.Now, 0),
 	}}, nil
+}
+
+// preview is the answer to a dry run, with what both sessions would get.
+func (t *moving) preview(out, in domain.Decision) (contract.Reply, error) {
+	reply, err := t.c.preview(t.r, t.from, out)
+	if err != nil {
+		return reply, err
+	}
+	other, err := t.c.preview(t.r, t.to, in)
+	for _, e := range other.Events {
+		e.Session = t.to.Key.Session
+		reply.Events = append(reply.Events, e)
+	}
+	return reply, err
 }
 
 // repeat answers a repeated move from the side that still knows it. The answer

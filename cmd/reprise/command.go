@@ -137,7 +137,11 @@ func (a *app) dryRun(w io.Writer, reply *contract.Reply) error {
 	}
 	table := term.NewTable(a.palette)
 	for _, e := range reply.Events {
-		table.Row("  "+string(e.Type), place(e.Chain, e.Step), a.palette.Apply(term.Dim, shortJSON(e.Data)))
+		where := place(e.Chain, e.Step)
+		if e.Session != "" {
+			where += " of " + e.Session
+		}
+		table.Row("  "+string(e.Type), where, a.palette.Apply(term.Dim, shortJSON(e.Data)))
 	}
 	return table.Write(w)
 }
