@@ -165,7 +165,7 @@ func (w *world) connect(options ...nats.Option) *nats.Conn {
 // user returns a client for a user, with the user's own credentials.
 func (w *world) user(name string) *client.Client {
 	w.t.Helper()
-	c, err := client.New(w.as(auth.RoleUser, contract.UserToken(name)), client.Config{User: name, Names: w.names})
+	c, err := client.New(w.as(auth.RoleUser, name), client.Config{User: name, Names: w.names})
 	if err != nil {
 		w.t.Fatal(err)
 	}
