@@ -76,6 +76,7 @@ type commander struct {
 	jitter func() float64
 	log    *slog.Logger
 	sweep  *sweeper
+	limits *limiter // nil for none
 }
 
 func newCommander(cfg commanderConfig) *commander {

@@ -36,6 +36,8 @@ type Config struct {
 	// MaxPerAction and MaxPerUser bound how many steps of one action, and of one
 	// user, are offered or in flight; 0 means no bound.
 	MaxPerAction, MaxPerUser int
+	// Limits bound what one user may ask for.
+	Limits Limits
 	// Accounts are those of a server that authenticates; nil for one that lets
 	// everybody in.
 	Accounts *Accounts
@@ -66,6 +68,7 @@ func (c *Config) validate() (contract.Names, error) {
 		problems = append(problems, fmt.Errorf("limits of %d steps an action and %d a user; use 0 for none, or 1 and more", c.MaxPerAction, c.MaxPerUser))
 	}
 	problems = append(problems, c.Cleanup.check())
+	problems = append(problems, c.Limits.validate())
 	if c.Replicas == 0 {
 		c.Replicas = 1
 	}

@@ -44,6 +44,7 @@ func (d *deadlines) next() context.Context {
 type executor struct {
 	lanes     *lanes
 	commander *commander
+	limits    *limiter // nil for none
 	deadlines deadlines
 	// alive is told of every accepted heartbeat before it is answered; it may be
 	// nil.
@@ -61,6 +62,9 @@ type executor struct {
 // once, unless submit returns an error: a rejection that says why it was not
 // taken.
 func (x *executor) submit(r Request, a address, body []byte, done func(contract.Reply, error)) error {
+	if err := x.limits.admit(&r, a, body); err != nil {
+		return err
+	}
 	if r.Verb != domain.VerbFork && r.Verb != domain.VerbChainMove {
 		return x.lanes.submit(r.Key, func() {
 			if err := r.readBody(a, body); err != nil {

@@ -120,6 +120,8 @@ func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 	if err := e.project(p, viewStore); err != nil {
 		return nil, err
 	}
+	commander.limits = newLimiter(e.cfg.Limits, e.cfg.Clock, p.owned)
+	p.executor.limits = commander.limits
 	streams, err := ensureQueueStreams(ctx, js, e.names, e.cfg.storage(), e.cfg.Replicas, e.cfg.Clock())
 	if err != nil {
 		return nil, err

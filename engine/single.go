@@ -88,7 +88,7 @@ func (c *commander) admit(r Request, a eventstore.Aggregate) error {
 		return err
 	}
 	if r.Expect == nil || *r.Expect == s.Version {
-		return nil
+		return c.limits.outgrown(&r, s)
 	}
 	if s.Version == 0 && r.Verb != domain.VerbCreate {
 		return domain.Reject(domain.CodeNotFound, domain.StateNone, "there is no session %q", s.ID)

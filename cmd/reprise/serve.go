@@ -31,6 +31,7 @@ type serveFlags struct {
 	metadata           []string
 	level              slog.Level
 	guarding           guarding
+	limits             engine.Limits
 	cleanup            serveCleanup
 	cleaning           engine.CleanupConfig
 	// embed says that serve starts its own NATS server; checkServe sets it.
@@ -89,6 +90,10 @@ func (a *app) serveFlags(cmd *cobra.Command, s *serveFlags) {
 	f.StringVar(&g.nats, "nats", "", "`URL` of a NATS server to work on instead (default: $NATS_URL)")
 	f.StringVar(&g.context, "context", "", "`NAME` of a context of the nats CLI to work on instead (default: $NATS_CONTEXT)")
 	f.StringVar(&g.prefix, "prefix", "", "first token of every subject (default: "+contract.DefaultPrefix+")")
+	f.IntVar(&s.limits.Rate, "user-rate", 0, "`N` commands a second of one user at most; 0 for any number")
+	f.IntVar(&s.limits.Sessions, "user-sessions", 0, "`N` sessions of one user at most; 0 for any number")
+	f.IntVar(&s.limits.Payload, "user-payload", 0, "`BYTES` of one command at most; 0 for what a message may have")
+	f.IntVar(&s.limits.History, "user-history", 0, "`N` commits of one session at most; 0 for any number")
 	f.StringVar(&s.guarding.dir, "auth", "", "`DIR`ectory of credentials (default: auth in the data directory, if `reprise auth init` made it)")
 	f.BoolVar(&s.guarding.insecure, "insecure", false, "listen beyond this machine without asking anybody who they are")
 	f.StringVar(&s.guarding.cert, "tls-cert", "", "`FILE` with the certificate of the embedded server")
@@ -175,7 +180,7 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	cfg, err := g.admit(node, engine.Config{
 		Prefix: a.flags.prefix, Memory: node.Storage() == jetstream.MemoryStorage,
 		Replicas: s.replicas, MetadataKeys: s.metadata, Logger: log,
-		MaxPerAction: s.perAction, MaxPerUser: s.perUser, Trouble: node.Trouble, Cleanup: s.cleaning,
+		MaxPerAction: s.perAction, MaxPerUser: s.perUser, Limits: s.limits, Trouble: node.Trouble, Cleanup: s.cleaning,
 	})
 	if err == nil {
 		err = a.serveEngine(ctx, node, cfg)
