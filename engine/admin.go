@@ -191,7 +191,7 @@ func (o *operations) begin(term context.Context, kind, by string) (context.Conte
 			"a %s by %s is going on (%s, %d of %d); ask again when it is done, or stop it with %s", x.kind, x.by, p.Phase, p.Done, p.Total, contract.AdminStop)
 	}
 	ctx, cancel := context.WithCancel(term)
-	o.running = &operation{kind: kind, by: by, cancel: cancel}
+	o.running = &operation{kind: kind, by: by, cancel: cancel, progress: contract.CleanupProgress{Phase: kind}}
 	o.runs.Add(1)
 	return ctx, o.running, nil
 }
