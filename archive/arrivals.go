@@ -9,8 +9,8 @@ import (
 )
 
 // arrivalsAtOnce is how many sessions are looked up before they are read: enough
-// that asking the server for more is rare, and few to remember.
-const arrivalsAtOnce = 2048
+// that asking the server for more is rare, and few to do again after a kill.
+const arrivalsAtOnce = 512
 
 // arrival is where a session enters the stream: its first commit, or the
 // tombstone of one whose first commit is removed.

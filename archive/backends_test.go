@@ -16,9 +16,6 @@ import (
 	esjs "reprise/eventstore/jetstream"
 )
 
-// manySessions is how many sessions move between backends.
-const manySessions = 2000
-
 // backend is an event store on a server that is reached over TCP.
 type backend struct {
 	store *eventstore.Store

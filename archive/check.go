@@ -162,8 +162,7 @@ func (c *checker) endRewritten(s *domain.Session) error {
 		return nil
 	}
 	o, err := c.source.original(c.ctx)
-	var tooLarge *domain.Rejection
-	if errors.As(err, &tooLarge) {
+	if _, tooLarge := errors.AsType[*domain.Rejection](err); tooLarge {
 		return fmt.Errorf("session %s: %w", c.source.key, err)
 	}
 	if err != nil {

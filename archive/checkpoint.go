@@ -47,8 +47,11 @@ type Checkpoints interface {
 // forgetful keeps nothing.
 type forgetful struct{}
 
+// Load returns none.
 func (*forgetful) Load(context.Context) (Checkpoint, error) { return Checkpoint{}, nil }
-func (*forgetful) Save(context.Context, Checkpoint) error   { return nil }
+
+// Save does nothing.
+func (*forgetful) Save(context.Context, Checkpoint) error { return nil }
 
 // KVCheckpoints keep the checkpoint in the bucket <prefix>_migration.
 type KVCheckpoints struct{ kv jetstream.KeyValue }

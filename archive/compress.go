@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"path/filepath"
 
@@ -31,6 +32,7 @@ func Compress(name string, w io.Writer) (io.WriteCloser, error) {
 
 type plain struct{ io.Writer }
 
+// Close does nothing.
 func (plain) Close() error { return nil }
 
 // Decompress returns a reader of what r has, whether it is compressed with gzip,
@@ -53,7 +55,7 @@ func Decompress(r io.Reader) (io.ReadCloser, error) {
 			return nil, &DamageError{Line: 1, Reason: "the file begins like Zstandard and is not: " + err.Error(), Err: err}
 		}
 		return z.IOReadCloser(), nil
-	case len(magic) == 0 && err != nil && err != io.EOF: //nolint:errorlint // Peek returns io.EOF as it is
+	case len(magic) == 0 && err != nil && !errors.Is(err, io.EOF):
 		return nil, err
 	}
 	return io.NopCloser(in), nil

@@ -225,19 +225,20 @@ func (c *copying) firstDifference(ctx context.Context, h *history, clash error) 
 		theirs = append(theirs, have.Hash)
 		return nil
 	})
-	at, found := 0, uint64(0)
-	if err == nil {
-		err = h.each(ctx, c.from, func(commit held) error {
-			if at >= len(theirs) || theirs[at] != eventstore.Hash(commit.Body) {
-				found = commit.version
-				return errEnough
-			}
-			at++
-			return nil
-		})
+	if err != nil {
+		return errors.Join(clash, err)
 	}
-	if found == 0 {
-		return clash
+	at, found := 0, uint64(0)
+	err = h.each(ctx, c.from, func(commit held) error {
+		if at >= len(theirs) || theirs[at] != eventstore.Hash(commit.Body) {
+			found = commit.version
+			return errEnough
+		}
+		at++
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		return errors.Join(clash, err) // the target has gone on
 	}
 	return clashed(h.key, found, "session %s is in the target with another history: the first version that differs is %d; delete it there, or copy into an empty target", h.key, found)
 }

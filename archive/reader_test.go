@@ -78,6 +78,7 @@ func TestDamageIsRefusedByLine(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			lines := test.damage(strings.SplitAfter(strings.TrimSuffix(string(file), "\n"), "\n"))
 			_, err := verify(t.Context(), []byte(strings.Join(lines, "")))
 			wantError(t, err, ErrDamaged, test.want)

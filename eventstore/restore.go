@@ -10,8 +10,8 @@ import (
 	"reprise/domain"
 )
 
-// KindState: what the commit says the session became is not what its events
-// come to.
+// KindState of a CommitError: what the commit says the session became is not
+// what its events come to.
 const KindState = "state"
 
 // The bounds of the headers that a restored commit may bring along.

@@ -9,7 +9,7 @@ import (
 
 // maxHeldHistory bounds the bodies that History keeps on its way back to the
 // beginning, in bytes. Those of a longer history are read twice.
-const maxHeldHistory = 8 << 20
+const maxHeldHistory = 4 << 20
 
 // History calls fn for the messages of a session as they are stored, oldest
 // first, up to a sequence of the stream (0: the end as it is now). Foreign

@@ -93,7 +93,7 @@ func (a *app) openOperatorStore(ctx context.Context, o opening) (*operatorStore,
 		s.shown = o.dir
 	}
 	if err := s.open(ctx, o); err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, s.close()) //nolint:contextcheck // closing has a bound of its own
 	}
 	return s, nil
 }
