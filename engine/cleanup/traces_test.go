@@ -1,0 +1,138 @@
+package cleanup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reprise/contract"
+	"reprise/eventstore"
+)
+
+// streams starts a server and makes the streams of traces, but for the leases.
+func streams(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	nc, err := nats.Connect("", nats.InProcessServer(srv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := contract.Default()
+	for name, subject := range map[string]string{n.WorkStream(): "work", n.QueueStream(): "queue", n.DeadStream(): "dead"} {
+		cfg := jetstream.StreamConfig{Name: name, Subjects: []string{"reprise." + subject + ".>"}, Storage: jetstream.MemoryStorage}
+		if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return js
+}
+
+func publish(t *testing.T, js jetstream.JetStream, subjects ...string) {
+	t.Helper()
+	for _, s := range subjects {
+		if _, err := js.Publish(t.Context(), s, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// all lists what there is as "reason user/session".
+func all(t *testing.T, traces Traces) []string {
+	t.Helper()
+	var found []string
+	err := traces.Find(t.Context(), func(tr Trace) error {
+		found = append(found, fmt.Sprintf("%s %s/%s", tr.Reason, tr.Key.User, tr.Key.Session))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(found)
+	return found
+}
+
+func TestTracesAreFoundAndRemoved(t *testing.T) {
+	js := streams(t)
+	traces := NewTraces(js, contract.Default())
+	if got := all(t, traces); len(got) != 0 {
+		t.Errorf("at first there is %v", got)
+	}
+	publish(t, js, "reprise.work.build.ada.s1.c.1", "reprise.work.build.=w6Q.s1.c.1", "reprise.work.what.is.this", "reprise.queue.ada.s2.step.retry",
+		"reprise.dead.ada.s3.start", "reprise.dead.ada.s3.start", "reprise.dead.not")
+	want := "dead-letter ada/s3, dead-letter ada/s3, queued-command ada/s2, task ada/s1, task ä/s1"
+	if got := strings.Join(all(t, traces), ", "); got != want {
+		t.Errorf("found %s", got)
+	}
+	key := func(session string) eventstore.Key { return eventstore.Key{User: "ada", Session: session} }
+	for _, wrong := range []Trace{
+		{Reason: contract.ReasonTask, Key: key("s1"), Subject: "reprise.work.>"},
+		{Reason: contract.ReasonTask, Key: key("s2"), Subject: "reprise.work.build.ada.s1.c.1"},
+		{Reason: contract.ReasonTask, Key: key("s1"), Subject: "reprise.work.*.ada.s1.c.1"},
+		{Reason: contract.ReasonDeadLetter, Key: key("s3"), Subject: "reprise.dead.ada.s3.pause", Seq: 1},
+		{Reason: "whim", Key: key("s1"), Subject: "reprise.work.build.ada.s1.c.1"},
+	} {
+		if err := traces.Remove(t.Context(), wrong); err == nil {
+			t.Errorf("%+v was removed", wrong)
+		}
+	}
+	for _, right := range []Trace{
+		{Reason: contract.ReasonTask, Key: key("s1"), Subject: "reprise.work.build.ada.s1.c.1"},
+		{Reason: contract.ReasonDeadLetter, Key: key("s3"), Subject: "reprise.dead.ada.s3.start", Seq: 1},
+		{Reason: contract.ReasonDeadLetter, Key: key("s3"), Subject: "reprise.dead.ada.s3.start", Seq: 99},
+		{Reason: contract.ReasonLease, Key: key("s1"), Subject: "reprise.lease.ada.s1.c.1.1"},
+	} {
+		if err := traces.Remove(t.Context(), right); err != nil {
+			t.Errorf("%+v: %v", right, err)
+		}
+	}
+	want = "dead-letter ada/s3, queued-command ada/s2, task ä/s1"
+	if got := strings.Join(all(t, traces), ", "); got != want {
+		t.Errorf("left is %s", got)
+	}
+}
+
+func TestTracesEndWithTheirCaller(t *testing.T) {
+	js := streams(t)
+	publish(t, js, "reprise.dead.ada.s3.start", "reprise.work.build.ada.s1.c.1")
+	traces := NewTraces(js, contract.Default())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := traces.Find(ctx, func(Trace) error { return nil }); err == nil {
+		t.Error("a search without patience found its end")
+	}
+	calls := 0
+	if err := traces.Find(t.Context(), func(Trace) error { calls++; return errCrash }); err == nil || calls != 1 {
+		t.Errorf("%d calls, error %v", calls, err)
+	}
+}
+
+func TestNoTraces(t *testing.T) {
+	w := newWorld(t)
+	w.config.Traces, w.config.Clock, w.config.Audit = nil, nil, nil
+	if _, _, err := w.cleaner().Scan(t.Context(), contract.CleanupRequest{}, "olga", Watch{}); err != nil {
+		t.Error(err)
+	}
+	if err := (noTraces{}).Remove(t.Context(), Trace{}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,91 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"reprise/eventstore"
+)
+
+// bend puts views into a store behind the back of its writer.
+func bend(store *MemoryViews, change func(views map[string]View)) {
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	change(store.views)
+}
+
+// TestCompareAndHeal breaks views in every way, finds each and puts it right.
+func TestCompareAndHeal(t *testing.T) {
+	w := newWorld(t)
+	store := NewMemoryViews()
+	var healed []eventstore.Key
+	views, err := NewViews(ViewsConfig{
+		Source: w.store, Store: store, Report: w.report.add, MinAge: time.Millisecond,
+		Healed: func(a eventstore.Aggregate) { healed = append(healed, a.Key) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"fine", "lost", "bent", "newer"} {
+		w.create(key("ada", id))
+	}
+	w.runner(views)
+	if err := views.Heal(t.Context(), key("ada", "lost")); !errors.Is(err, ErrStandby) {
+		t.Errorf("healing on standby: %v", err)
+	}
+	w.background(views.Run)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := views.WaitFor(ctx, w.at(w.end())); err != nil {
+		t.Fatal(err)
+	}
+	bend(store, func(all map[string]View) {
+		delete(all, "ada.lost")
+		all["ada.ghost"] = View{Key: "ada.ghost", Body: []byte("{}"), Index: []byte("{}")}
+		all["ada.bent"] = View{Key: "ada.bent", Body: []byte("{}"), Index: []byte("{}")}
+		all["ada.newer"] = View{Key: "ada.newer", Body: []byte("{}"), Index: []byte(`{"schema":99,"id":"newer","user":"ada","state":"PENDING"}`)}
+	})
+	want := map[eventstore.Key]Fault{key("ada", "lost"): FaultMissing, key("ada", "ghost"): FaultDead, key("ada", "bent"): FaultWrong}
+	found, err := views.Compare(ctx)
+	if err != nil || len(found) != len(want) {
+		t.Fatalf("found %v, error %v", found, err)
+	}
+	var keys []eventstore.Key
+	for _, f := range found {
+		if want[f.Key] != f.Fault {
+			t.Errorf("%s is %s", f.Key, f.Fault)
+		}
+		keys = append(keys, f.Key)
+	}
+	if err := views.Heal(ctx, keys...); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := views.Compare(ctx); err != nil || len(found) != 0 || len(healed) != len(want) {
+		t.Errorf("after healing: %v, error %v; healed %v", found, err, healed)
+	}
+	if _, err := store.Get(ctx, "ada.ghost"); !errors.Is(err, ErrNoView) {
+		t.Errorf("the ghost: %v", err)
+	}
+}
+
+// TestHealEndsWithTheViews: whoever waits learns that the writer has stopped.
+func TestHealEndsWithTheViews(t *testing.T) {
+	w := newWorld(t)
+	views, err := NewViews(ViewsConfig{Source: w.store, Store: NewMemoryViews(), Report: w.report.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	views.holding, views.ended = true, make(chan struct{})
+	close(views.ended)
+	if err := views.Heal(t.Context()); !errors.Is(err, ErrStopped) {
+		t.Errorf("healing without a writer: %v", err)
+	}
+	views.ended = make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := views.Heal(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("healing without patience: %v", err)
+	}
+}
