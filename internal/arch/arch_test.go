@@ -35,23 +35,26 @@ type pkg struct {
 type rule struct {
 	// stdlibOnly also forbids everything outside the standard library.
 	stdlibOnly bool
-	// only are the folders that may be imported; nil leaves it to never.
+	// only are the folders that may be imported.
 	only []string
-	// never are the folders that may not.
-	never []string
 }
 
 // rules has the folders from the bottom to the top. An import within the folder
-// is always fine, and nobody imports cmd.
+// is always fine, and nobody imports cmd. A part of a folder may have a rule of
+// its own.
 var rules = map[string]rule{
-	"domain":      {stdlibOnly: true, only: []string{}},
-	"contract":    {stdlibOnly: true, only: []string{"domain"}},
-	"eventstore":  {only: []string{"domain", "contract"}},
-	"projections": {only: []string{"domain", "contract", "eventstore"}},
-	"natsnode":    {only: []string{}},
-	"engine":      {never: []string{"client", "worker", "natsnode"}},
-	"client":      {only: []string{"domain", "contract"}},
-	"worker":      {only: []string{"domain", "contract", "client"}},
+	"domain":         {stdlibOnly: true},
+	"contract":       {stdlibOnly: true, only: []string{"domain"}},
+	"eventstore":     {only: []string{"domain", "contract"}},
+	"projections":    {only: []string{"domain", "contract", "eventstore"}},
+	"archive":        {only: []string{"domain", "contract", "eventstore"}},
+	"auth":           {only: []string{"domain", "contract"}},
+	"natsnode":       {},
+	"engine/cleanup": {only: []string{"domain", "contract", "eventstore", "projections"}},
+	"engine":         {only: []string{"domain", "contract", "eventstore", "projections", "archive", "engine/cleanup"}},
+	"client":         {only: []string{"domain", "contract"}},
+	"worker":         {only: []string{"domain", "contract"}},
+	"actions":        {only: []string{"domain", "contract", "worker"}},
 }
 
 // testLibraries may be used by the modules for tests alone, so that importers
@@ -141,10 +144,8 @@ func forbidden(folder, imported string) string {
 			return folder + " has the standard library only"
 		}
 		return ""
-	case r.only != nil && !slices.Contains(r.only, target):
+	case !slices.Contains(r.only, target):
 		return folder + " may import " + listed(r.only)
-	case slices.Contains(r.never, target):
-		return folder + " never imports " + target
 	}
 	return ""
 }
@@ -156,13 +157,18 @@ func listed(folders []string) string {
 	return strings.Join(folders, ", ") + " alone"
 }
 
-// folderOf is the first folder of a package of this project, "" for others.
+// folderOf is the first folder of a package of this project, or the part of it
+// that has a rule; "" for others.
 func folderOf(path string) string {
 	rest, ours := strings.CutPrefix(path, module+"/")
 	if !ours {
 		return ""
 	}
-	folder, _, _ := strings.Cut(rest, "/")
+	folder, below, _ := strings.Cut(rest, "/")
+	part, _, _ := strings.Cut(below, "/")
+	if _, ruled := rules[folder+"/"+part]; ruled {
+		return folder + "/" + part
+	}
 	return folder
 }
 
@@ -184,7 +190,16 @@ func TestRulesCatch(t *testing.T) {
 		"a driver, its store":        {"reprise/eventstore/jetstream", "reprise/eventstore", "", ""},
 		"a driver, projections":      {"reprise/eventstore/jetstream", "reprise/projections", "", "alone"},
 		"projections, the engine":    {"reprise/projections", "reprise/engine", "", "alone"},
-		"engine, a client":           {"reprise/engine", "reprise/client", "", "never imports client"},
+		"engine, a client":           {"reprise/engine", "reprise/client", "", "alone"},
+		"engine, its cleanup":        {"reprise/engine", "reprise/engine/cleanup", "", ""},
+		"cleanup, the store":         {"reprise/engine/cleanup", "reprise/eventstore", "", ""},
+		"cleanup, an archive":        {"reprise/engine/cleanup", "reprise/archive", "", "alone"},
+		"cleanup, the engine":        {"reprise/engine/cleanup", "reprise/engine", "", "alone"},
+		"an archive, a driver":       {"reprise/archive", "reprise/eventstore/jetstream", "", ""},
+		"an archive, projections":    {"reprise/archive", "reprise/projections", "", "alone"},
+		"actions, the worker":        {"reprise/actions", "reprise/worker", "", ""},
+		"actions, a client":          {"reprise/actions", "reprise/client", "", "alone"},
+		"roles, the engine":          {"reprise/auth", "reprise/engine", "", "alone"},
 		"client, the store":          {"reprise/client", "reprise/eventstore", "", "alone"},
 		"worker, the engine":         {"reprise/worker", "reprise/engine", "", "alone"},
 		"a test of the worker":       {"reprise/worker", "", "reprise/engine", ""},
