@@ -42,7 +42,7 @@ func TestMoveAcross(t *testing.T) {
 	dst.act("start")
 	dst.now = epoch.Add(time.Hour)
 	dst.act("pause")
-	events, err := moveTo(t, src, dst, &domain.MoveChain{Chain: "a", To: "s2", Position: at(0)})
+	events, err := moveTo(t, src, dst, &domain.MoveChain{Chain: "a", To: "s2", Position: new(0)})
 	if err != nil || events != "chain.moved.out a, session.completed | chain.moved.in a" {
 		t.Fatalf("%s, %v", events, err)
 	}
@@ -116,7 +116,7 @@ func TestMoveRefusals(t *testing.T) {
 		{"is waited for", three, "start", oneStepNamed("x"), "a", nil, domain.CodeIllegalTransition, `chain "b" waits for it; remove that one first`},
 		{"last chain", oneStep, "start", oneStepNamed("x"), "a", nil, domain.CodeIllegalTransition, "it is the last chain of a started session; delete the session instead"},
 		{"id taken", sideways, "start", oneStepNamed("a"), "a", nil, domain.CodeExists, `session "s2" has a chain "a" already`},
-		{"position", sideways, "start", oneStepNamed("x"), "a", at(2), domain.CodeInvalid, "position: 2 is outside 0 to 1"},
+		{"position", sideways, "start", oneStepNamed("x"), "a", new(2), domain.CodeInvalid, "position: 2 is outside 0 to 1"},
 		{"source ended", sideways, "start; cancel", oneStepNamed("x"), "a", nil, domain.CodeIllegalTransition, `cannot move a chain of session "s1": it is CANCELLED; a move to another session needs PENDING, RUNNING or PAUSED on both sides; fork it`},
 		{"no target", sideways, "start", "", "a", nil, domain.CodeNotFound, `there is no session "s2"`},
 		{"target gone", sideways, "start", "delete", "a", nil, domain.CodeGone, `session "s2" is gone`},
@@ -129,7 +129,7 @@ func TestMoveRefusals(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			src := begin(t, test.src)
-			for _, word := range strings.Split(test.script, "; ") {
+			for word := range strings.SplitSeq(test.script, "; ") {
 				if word != "" {
 					src.act(word)
 				}
@@ -186,14 +186,14 @@ func TestMoveWithin(t *testing.T) {
 			t.Fatalf("the chains are %s, want %s", got, want)
 		}
 	}
-	h.want(&domain.MoveChain{Chain: "a", Position: at(2)}, "chain.moved a")
+	h.want(&domain.MoveChain{Chain: "a", Position: new(2)}, "chain.moved a")
 	order("bca")
-	h.want(&domain.MoveChain{Chain: "a", Position: at(0), To: "s1"}, "chain.moved a")
+	h.want(&domain.MoveChain{Chain: "a", Position: new(0), To: "s1"}, "chain.moved a")
 	order("abc")
-	h.refuse(&domain.MoveChain{Chain: "a", Position: at(0)}, domain.CodeAlready, `chain "a" is already at position 0`)
-	h.refuse(&domain.MoveChain{Chain: "a", Position: at(3)}, domain.CodeInvalid, "position: 3 is outside 0 to 2")
-	h.refuse(&domain.MoveChain{Chain: "a", Position: at(-1)}, domain.CodeInvalid, "position: -1 is outside 0 to 2")
+	h.refuse(&domain.MoveChain{Chain: "a", Position: new(0)}, domain.CodeAlready, `chain "a" is already at position 0`)
+	h.refuse(&domain.MoveChain{Chain: "a", Position: new(3)}, domain.CodeInvalid, "position: 3 is outside 0 to 2")
+	h.refuse(&domain.MoveChain{Chain: "a", Position: new(-1)}, domain.CodeInvalid, "position: -1 is outside 0 to 2")
 	h.refuse(&domain.MoveChain{Chain: "a"}, domain.CodeInvalid, "position: where to? give a position from 0 to 2, or a session to move to")
 	h.refuse(&domain.MoveChain{Chain: "a", To: "s2"}, domain.CodeInvalid, "to: a move to another session can't be part of a batch")
-	h.refuse(&domain.MoveChain{Chain: "q", Position: at(0)}, domain.CodeNotFound, "no chain")
+	h.refuse(&domain.MoveChain{Chain: "q", Position: new(0)}, domain.CodeNotFound, "no chain")
 }

@@ -67,96 +67,186 @@ func TestPropagation(t *testing.T) {
 	tests := []struct {
 		name, definition, script, events, status string
 	}{
-		{"the last step completes chain and session", oneStep, "claim a/1; ok a/1",
-			"step.succeeded a/1, chain.completed a, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)"},
-		{"a step that is not the last one", twoSteps, "claim a/1; ok a/1",
-			"step.succeeded a/1", "RUNNING a:RUNNING(1:SUCCESS 2:PENDING)"},
-		{"claimNext takes the next step", twoSteps, "claim a/1; next a/1",
-			"step.succeeded a/1, step.started a/2", "RUNNING a:RUNNING(1:SUCCESS 2:RUNNING)"},
-		{"claimNext of the last step", oneStep, "claim a/1; next a/1",
-			"step.succeeded a/1, chain.completed a, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)"},
-		{"claimNext while PAUSED takes nothing", twoSteps, "claim a/1; pause; next a/1",
-			"step.succeeded a/1, session.quiesced", "PAUSED a:RUNNING(1:SUCCESS 2:PENDING)"},
-		{"claimNext takes nothing of a FAILED chain", parallel, "claim a/1; claim a/2; fail a/2; next a/1",
-			"step.succeeded a/1", "FAILED a:FAILED(1:SUCCESS 2:FAILED 3:PENDING)"},
-		{"chains that were waited for", waiting, "claim a/1; ok a/1",
-			"step.succeeded a/1, chain.completed a", "RUNNING a:COMPLETED(1:SUCCESS) b:PENDING(1:PENDING)"},
-		{"a skipped chain completes when what it waits for does", waiting, "skip b/1; claim a/1; ok a/1",
-			"step.succeeded a/1, chain.completed a, chain.completed b, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS) b:COMPLETED(1:SKIPPED)"},
-		{"a skipped chain waits for its turn", waiting, "skip b/1",
-			"step.skipped b/1", "RUNNING a:PENDING(1:PENDING) b:PENDING(1:SKIPPED)"},
-		{"stop: the first failure ends the session", sideways, "claim a/1; fail a/1",
-			"step.failed a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:FAILED) b:PENDING(1:PENDING)"},
-		{"stop: what is in flight is recorded", sideways, "claim a/1; claim b/1; fail a/1; ok b/1",
-			"step.succeeded b/1, chain.completed b", "FAILED a:FAILED(1:FAILED) b:COMPLETED(1:SUCCESS)"},
-		{"stop: a second failure changes no outcome", sideways, "claim a/1; claim b/1; fail a/1; fail b/1",
-			"step.failed b/1, chain.failed b", "FAILED a:FAILED(1:FAILED) b:FAILED(1:FAILED)"},
-		{"stop: tries left in a FAILED session", retrying, "claim a/1; claim a/2; fail a/2; fail a/1",
-			"step.failed a/1", "FAILED a:FAILED(1:PENDING 2:FAILED)"},
-		{"tries left", retrying, "claim a/1; fail a/1",
-			"step.failed a/1", "RUNNING a:RUNNING(1:PENDING 2:PENDING)"},
-		{"retryable false ends the tries", retrying, "claim a/1; give-up a/1",
-			"step.failed a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:FAILED 2:PENDING)"},
-		{"a lost lease counts as a try", retrying, "claim a/1; lost a/1",
-			"step.timedout a/1", "RUNNING a:RUNNING(1:PENDING 2:PENDING)"},
-		{"a lost lease without a policy", oneStep, "claim a/1; lost a/1",
-			"step.timedout a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:TIMEOUT)"},
-		{"continue: other chains go on", onward, "claim a/1; fail a/1",
-			"step.failed a/1, chain.failed a", "RUNNING a:FAILED(1:FAILED) b:PENDING(1:PENDING) c:PENDING(1:PENDING) d:PENDING(1:PENDING)"},
-		{"continue: FAILED when only blocked chains are left", onward, "claim a/1; fail a/1; claim b/1; ok b/1",
-			"step.succeeded b/1, chain.completed b, session.failed", "FAILED a:FAILED(1:FAILED) b:COMPLETED(1:SUCCESS) c:PENDING(1:PENDING) d:PENDING(1:PENDING)"},
-		{"continue: not FAILED while something is in flight", onward, "claim b/1; claim a/1; fail a/1",
-			"step.failed a/1, chain.failed a", "RUNNING a:FAILED(1:FAILED) b:RUNNING(1:RUNNING) c:PENDING(1:PENDING) d:PENDING(1:PENDING)"},
-		{"continue: removing the last chain that could move", onward, "claim a/1; fail a/1; remove b",
-			"chain.removed b, session.failed", "FAILED a:FAILED(1:FAILED) c:PENDING(1:PENDING) d:PENDING(1:PENDING)"},
-		{"continue: skipping the last chain that could move", onward, "claim a/1; fail a/1; skip b/1",
-			"step.skipped b/1, chain.completed b, session.failed", "FAILED a:FAILED(1:FAILED) b:COMPLETED(1:SKIPPED) c:PENDING(1:PENDING) d:PENDING(1:PENDING)"},
-		{"continue: a skip unblocks", onward, "claim a/1; fail a/1; skip a/1",
-			"step.skipped a/1, chain.completed a", "RUNNING a:COMPLETED(1:SKIPPED) b:PENDING(1:PENDING) c:PENDING(1:PENDING) d:PENDING(1:PENDING)"},
-		{"a parallel step of a FAILED chain reports", parallel, "claim a/1; claim a/2; fail a/1; ok a/2",
-			"step.succeeded a/2", "FAILED a:FAILED(1:FAILED 2:SUCCESS 3:PENDING)"},
-		{"a join waits for both", parallel, "claim a/1; claim a/2; ok a/1; next a/2",
-			"step.succeeded a/2, step.started a/3", "RUNNING a:RUNNING(1:SUCCESS 2:SUCCESS 3:RUNNING)"},
-		{"retry with another failure in the chain", parallel, "claim a/1; claim a/2; fail a/1; fail a/2; retry a/1",
-			"step.retried a/1, chain.started a, session.resumed", "RUNNING a:RUNNING(1:PENDING 2:FAILED 3:PENDING)"},
-		{"the retried step is done, the other failure remains", parallel, "claim a/1; claim a/2; fail a/1; fail a/2; retry a/1; claim a/1; ok a/1",
-			"step.succeeded a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:SUCCESS 2:FAILED 3:PENDING)"},
-		{"retry with a failure in another chain", sideways, "claim a/1; claim b/1; fail a/1; fail b/1; retry b/1; claim b/1; ok b/1",
-			"step.succeeded b/1, chain.completed b, session.failed", "FAILED a:FAILED(1:FAILED) b:COMPLETED(1:SUCCESS)"},
-		{"retry fails again", oneStep, "claim a/1; fail a/1; retry a/1; claim a/1; fail a/1",
-			"step.failed a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:FAILED)"},
-		{"retry while PAUSED takes the outcome back", oneStep, "claim a/1; pause; fail a/1; retry a/1; resume",
-			"session.resumed", "RUNNING a:RUNNING(1:PENDING)"},
-		{"skip of the failed step of two", twoSteps, "claim a/1; fail a/1; skip a/1",
-			"step.skipped a/1, chain.started a, session.resumed", "RUNNING a:RUNNING(1:SKIPPED 2:PENDING)"},
-		{"skip of the last failed step", oneStep, "claim a/1; fail a/1; skip a/1",
-			"step.skipped a/1, chain.completed a, session.completed", "COMPLETED a:COMPLETED(1:SKIPPED)"},
-		{"skip with another failure remaining", sideways, "claim a/1; claim b/1; fail a/1; fail b/1; skip a/1",
-			"step.skipped a/1, chain.completed a", "FAILED a:COMPLETED(1:SKIPPED) b:FAILED(1:FAILED)"},
-		{"removing the failed chain", sideways, "claim a/1; fail a/1; remove a",
-			"chain.removed a, session.resumed", "RUNNING b:PENDING(1:PENDING)"},
-		{"removing the only unfinished chain", sideways, "claim a/1; ok a/1; remove b",
-			"chain.removed b, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)"},
-		{"pause with everything done meanwhile", oneStep, "claim a/1; pause; ok a/1; resume",
-			"session.resumed, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)"},
-		{"pause with a failure meanwhile", sideways, "claim a/1; pause; fail a/1; resume",
-			"session.resumed, session.failed", "FAILED a:FAILED(1:FAILED) b:PENDING(1:PENDING)"},
-		{"continue: pause with the last failure meanwhile", onward, "skip b/1; claim a/1; pause; fail a/1; resume",
-			"session.resumed, session.failed", "FAILED a:FAILED(1:FAILED) b:COMPLETED(1:SKIPPED) c:PENDING(1:PENDING) d:PENDING(1:PENDING)"},
-		{"quiesced follows the last attempt", sideways, "claim a/1; claim b/1; pause; ok a/1",
-			"step.succeeded a/1, chain.completed a", "PAUSED a:COMPLETED(1:SUCCESS) b:RUNNING(1:RUNNING)"},
-		{"quiesced by a release", sideways, "claim a/1; pause; release a/1",
-			"step.released a/1, session.quiesced", "PAUSED a:RUNNING(1:PENDING) b:PENDING(1:PENDING)"},
-		{"interrupt takes everything back", sideways, "claim a/1; claim b/1; interrupt",
-			"session.paused, step.released a/1, step.released b/1, session.quiesced", "PAUSED a:RUNNING(1:PENDING) b:RUNNING(1:PENDING)"},
-		{"an open chain waits for more", openChain, "claim a/1; ok a/1",
-			"step.succeeded a/1", "RUNNING a:RUNNING(1:SUCCESS)"},
-		{"closing it completes", openChain, "claim a/1; ok a/1; close a",
-			"chain.closed a, chain.completed a, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)"},
-		{"closing an empty chain completes it at once", emptyOpen, "close b",
-			"chain.closed b, chain.completed b", "RUNNING a:PENDING(1:PENDING) b:COMPLETED()"},
-		{"keepOpen waits for complete", kept, "claim a/1; ok a/1",
-			"step.succeeded a/1, chain.completed a", "RUNNING a:COMPLETED(1:SUCCESS)"},
+		{
+			"the last step completes chain and session", oneStep, "claim a/1; ok a/1",
+			"step.succeeded a/1, chain.completed a, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)",
+		},
+		{
+			"a step that is not the last one", twoSteps, "claim a/1; ok a/1",
+			"step.succeeded a/1", "RUNNING a:RUNNING(1:SUCCESS 2:PENDING)",
+		},
+		{
+			"claimNext takes the next step", twoSteps, "claim a/1; next a/1",
+			"step.succeeded a/1, step.started a/2", "RUNNING a:RUNNING(1:SUCCESS 2:RUNNING)",
+		},
+		{
+			"claimNext of the last step", oneStep, "claim a/1; next a/1",
+			"step.succeeded a/1, chain.completed a, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)",
+		},
+		{
+			"claimNext while PAUSED takes nothing", twoSteps, "claim a/1; pause; next a/1",
+			"step.succeeded a/1, session.quiesced", "PAUSED a:RUNNING(1:SUCCESS 2:PENDING)",
+		},
+		{
+			"claimNext takes nothing of a FAILED chain", parallel, "claim a/1; claim a/2; fail a/2; next a/1",
+			"step.succeeded a/1", "FAILED a:FAILED(1:SUCCESS 2:FAILED 3:PENDING)",
+		},
+		{
+			"chains that were waited for", waiting, "claim a/1; ok a/1",
+			"step.succeeded a/1, chain.completed a", "RUNNING a:COMPLETED(1:SUCCESS) b:PENDING(1:PENDING)",
+		},
+		{
+			"a skipped chain completes when what it waits for does", waiting, "skip b/1; claim a/1; ok a/1",
+			"step.succeeded a/1, chain.completed a, chain.completed b, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS) b:COMPLETED(1:SKIPPED)",
+		},
+		{
+			"a skipped chain waits for its turn", waiting, "skip b/1",
+			"step.skipped b/1", "RUNNING a:PENDING(1:PENDING) b:PENDING(1:SKIPPED)",
+		},
+		{
+			"stop: the first failure ends the session", sideways, "claim a/1; fail a/1",
+			"step.failed a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:FAILED) b:PENDING(1:PENDING)",
+		},
+		{
+			"stop: what is in flight is recorded", sideways, "claim a/1; claim b/1; fail a/1; ok b/1",
+			"step.succeeded b/1, chain.completed b", "FAILED a:FAILED(1:FAILED) b:COMPLETED(1:SUCCESS)",
+		},
+		{
+			"stop: a second failure changes no outcome", sideways, "claim a/1; claim b/1; fail a/1; fail b/1",
+			"step.failed b/1, chain.failed b", "FAILED a:FAILED(1:FAILED) b:FAILED(1:FAILED)",
+		},
+		{
+			"stop: tries left in a FAILED session", retrying, "claim a/1; claim a/2; fail a/2; fail a/1",
+			"step.failed a/1", "FAILED a:FAILED(1:PENDING 2:FAILED)",
+		},
+		{
+			"tries left", retrying, "claim a/1; fail a/1",
+			"step.failed a/1", "RUNNING a:RUNNING(1:PENDING 2:PENDING)",
+		},
+		{
+			"retryable false ends the tries", retrying, "claim a/1; give-up a/1",
+			"step.failed a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:FAILED 2:PENDING)",
+		},
+		{
+			"a lost lease counts as a try", retrying, "claim a/1; lost a/1",
+			"step.timedout a/1", "RUNNING a:RUNNING(1:PENDING 2:PENDING)",
+		},
+		{
+			"a lost lease without a policy", oneStep, "claim a/1; lost a/1",
+			"step.timedout a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:TIMEOUT)",
+		},
+		{
+			"continue: other chains go on", onward, "claim a/1; fail a/1",
+			"step.failed a/1, chain.failed a", "RUNNING a:FAILED(1:FAILED) b:PENDING(1:PENDING) c:PENDING(1:PENDING) d:PENDING(1:PENDING)",
+		},
+		{
+			"continue: FAILED when only blocked chains are left", onward, "claim a/1; fail a/1; claim b/1; ok b/1",
+			"step.succeeded b/1, chain.completed b, session.failed", "FAILED a:FAILED(1:FAILED) b:COMPLETED(1:SUCCESS) c:PENDING(1:PENDING) d:PENDING(1:PENDING)",
+		},
+		{
+			"continue: not FAILED while something is in flight", onward, "claim b/1; claim a/1; fail a/1",
+			"step.failed a/1, chain.failed a", "RUNNING a:FAILED(1:FAILED) b:RUNNING(1:RUNNING) c:PENDING(1:PENDING) d:PENDING(1:PENDING)",
+		},
+		{
+			"continue: removing the last chain that could move", onward, "claim a/1; fail a/1; remove b",
+			"chain.removed b, session.failed", "FAILED a:FAILED(1:FAILED) c:PENDING(1:PENDING) d:PENDING(1:PENDING)",
+		},
+		{
+			"continue: skipping the last chain that could move", onward, "claim a/1; fail a/1; skip b/1",
+			"step.skipped b/1, chain.completed b, session.failed", "FAILED a:FAILED(1:FAILED) b:COMPLETED(1:SKIPPED) c:PENDING(1:PENDING) d:PENDING(1:PENDING)",
+		},
+		{
+			"continue: a skip unblocks", onward, "claim a/1; fail a/1; skip a/1",
+			"step.skipped a/1, chain.completed a", "RUNNING a:COMPLETED(1:SKIPPED) b:PENDING(1:PENDING) c:PENDING(1:PENDING) d:PENDING(1:PENDING)",
+		},
+		{
+			"a parallel step of a FAILED chain reports", parallel, "claim a/1; claim a/2; fail a/1; ok a/2",
+			"step.succeeded a/2", "FAILED a:FAILED(1:FAILED 2:SUCCESS 3:PENDING)",
+		},
+		{
+			"a join waits for both", parallel, "claim a/1; claim a/2; ok a/1; next a/2",
+			"step.succeeded a/2, step.started a/3", "RUNNING a:RUNNING(1:SUCCESS 2:SUCCESS 3:RUNNING)",
+		},
+		{
+			"retry with another failure in the chain", parallel, "claim a/1; claim a/2; fail a/1; fail a/2; retry a/1",
+			"step.retried a/1, chain.started a, session.resumed", "RUNNING a:RUNNING(1:PENDING 2:FAILED 3:PENDING)",
+		},
+		{
+			"the retried step is done, the other failure remains", parallel, "claim a/1; claim a/2; fail a/1; fail a/2; retry a/1; claim a/1; ok a/1",
+			"step.succeeded a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:SUCCESS 2:FAILED 3:PENDING)",
+		},
+		{
+			"retry with a failure in another chain", sideways, "claim a/1; claim b/1; fail a/1; fail b/1; retry b/1; claim b/1; ok b/1",
+			"step.succeeded b/1, chain.completed b, session.failed", "FAILED a:FAILED(1:FAILED) b:COMPLETED(1:SUCCESS)",
+		},
+		{
+			"retry fails again", oneStep, "claim a/1; fail a/1; retry a/1; claim a/1; fail a/1",
+			"step.failed a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:FAILED)",
+		},
+		{
+			"retry while PAUSED takes the outcome back", oneStep, "claim a/1; pause; fail a/1; retry a/1; resume",
+			"session.resumed", "RUNNING a:RUNNING(1:PENDING)",
+		},
+		{
+			"skip of the failed step of two", twoSteps, "claim a/1; fail a/1; skip a/1",
+			"step.skipped a/1, chain.started a, session.resumed", "RUNNING a:RUNNING(1:SKIPPED 2:PENDING)",
+		},
+		{
+			"skip of the last failed step", oneStep, "claim a/1; fail a/1; skip a/1",
+			"step.skipped a/1, chain.completed a, session.completed", "COMPLETED a:COMPLETED(1:SKIPPED)",
+		},
+		{
+			"skip with another failure remaining", sideways, "claim a/1; claim b/1; fail a/1; fail b/1; skip a/1",
+			"step.skipped a/1, chain.completed a", "FAILED a:COMPLETED(1:SKIPPED) b:FAILED(1:FAILED)",
+		},
+		{
+			"removing the failed chain", sideways, "claim a/1; fail a/1; remove a",
+			"chain.removed a, session.resumed", "RUNNING b:PENDING(1:PENDING)",
+		},
+		{
+			"removing the only unfinished chain", sideways, "claim a/1; ok a/1; remove b",
+			"chain.removed b, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)",
+		},
+		{
+			"pause with everything done meanwhile", oneStep, "claim a/1; pause; ok a/1; resume",
+			"session.resumed, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)",
+		},
+		{
+			"pause with a failure meanwhile", sideways, "claim a/1; pause; fail a/1; resume",
+			"session.resumed, session.failed", "FAILED a:FAILED(1:FAILED) b:PENDING(1:PENDING)",
+		},
+		{
+			"continue: pause with the last failure meanwhile", onward, "skip b/1; claim a/1; pause; fail a/1; resume",
+			"session.resumed, session.failed", "FAILED a:FAILED(1:FAILED) b:COMPLETED(1:SKIPPED) c:PENDING(1:PENDING) d:PENDING(1:PENDING)",
+		},
+		{
+			"quiesced follows the last attempt", sideways, "claim a/1; claim b/1; pause; ok a/1",
+			"step.succeeded a/1, chain.completed a", "PAUSED a:COMPLETED(1:SUCCESS) b:RUNNING(1:RUNNING)",
+		},
+		{
+			"quiesced by a release", sideways, "claim a/1; pause; release a/1",
+			"step.released a/1, session.quiesced", "PAUSED a:RUNNING(1:PENDING) b:PENDING(1:PENDING)",
+		},
+		{
+			"interrupt takes everything back", sideways, "claim a/1; claim b/1; interrupt",
+			"session.paused, step.released a/1, step.released b/1, session.quiesced", "PAUSED a:RUNNING(1:PENDING) b:RUNNING(1:PENDING)",
+		},
+		{
+			"an open chain waits for more", openChain, "claim a/1; ok a/1",
+			"step.succeeded a/1", "RUNNING a:RUNNING(1:SUCCESS)",
+		},
+		{
+			"closing it completes", openChain, "claim a/1; ok a/1; close a",
+			"chain.closed a, chain.completed a, session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)",
+		},
+		{
+			"closing an empty chain completes it at once", emptyOpen, "close b",
+			"chain.closed b, chain.completed b", "RUNNING a:PENDING(1:PENDING) b:COMPLETED()",
+		},
+		{
+			"keepOpen waits for complete", kept, "claim a/1; ok a/1",
+			"step.succeeded a/1, chain.completed a", "RUNNING a:COMPLETED(1:SUCCESS)",
+		},
 		{"complete", kept, "claim a/1; ok a/1; complete", "session.completed", "COMPLETED a:COMPLETED(1:SUCCESS)"},
 		{"keepOpen may lose its last chain", kept, "remove a", "chain.removed a", "RUNNING"},
 		{"keepOpen fails too", kept, "claim a/1; fail a/1", "step.failed a/1, chain.failed a, session.failed", "FAILED a:FAILED(1:FAILED)"},
@@ -166,7 +256,7 @@ func TestPropagation(t *testing.T) {
 			t.Parallel()
 			h := running(t, test.definition)
 			events := ""
-			for _, word := range strings.Split(test.script, "; ") {
+			for word := range strings.SplitSeq(test.script, "; ") {
 				events = h.act(word)
 			}
 			if events != test.events {

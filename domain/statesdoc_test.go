@@ -192,7 +192,7 @@ func sessionTable(cells []walked) string {
 func adviceTable(cells []walked) string {
 	var rows [][]string
 	for _, verb := range verbsOf(cells) {
-		row, any := []string{"`" + verb + "`"}, false
+		row, told := []string{"`" + verb + "`"}, false
 		for _, state := range stateNames() {
 			cell := ""
 			for _, c := range pick(cells, verb, inSession(state)) {
@@ -200,11 +200,11 @@ func adviceTable(cells []walked) string {
 					continue
 				}
 				parts := strings.Split(c.err.Message, "; ")
-				cell, any = parts[len(parts)-1], true
+				cell, told = parts[len(parts)-1], true
 			}
 			row = append(row, cell)
 		}
-		if any {
+		if told {
 			rows = append(rows, row)
 		}
 	}

@@ -11,8 +11,6 @@ import (
 	"reprise/domain"
 )
 
-func at(position int) *int { return &position }
-
 func TestAddAndRemove(t *testing.T) {
 	t.Parallel()
 	h := running(t, waiting)

@@ -131,6 +131,7 @@ func advice(verb Verb, state State) string {
 		if state == StatePending {
 			return "; start it first"
 		}
+	default: // the state alone says what would work
 	}
 	switch state {
 	case StateFailed:

@@ -76,12 +76,12 @@ func situations() []situation {
 	add := func(options, path string) {
 		list = append(list, situation{strings.TrimSpace(options + ": " + path), func(h *story) {
 			h.do(decode(h.t, domain.VerbCreate, plan(strings.Fields(options)...)))
-			for _, move := range strings.Fields(path) {
+			for move := range strings.FieldsSeq(path) {
 				moves[move](h)
 			}
 		}})
 	}
-	for _, path := range strings.Split(walkPaths, "\n") {
+	for path := range strings.SplitSeq(walkPaths, "\n") {
 		options, path, ok := strings.Cut(path, ":")
 		if ok {
 			add(strings.TrimSpace(options), strings.TrimSpace(path))
@@ -349,7 +349,7 @@ type expectation struct {
 func parseExpectations(t *testing.T, table string) []expectation {
 	t.Helper()
 	var list []expectation
-	for _, text := range strings.Split(table, "\n") {
+	for text := range strings.SplitSeq(table, "\n") {
 		left, want, ok := strings.Cut(text, "=>")
 		if !ok {
 			continue

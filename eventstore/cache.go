@@ -34,6 +34,11 @@ type cacheEntry struct {
 	size int64
 }
 
+// entryOf is what an element of a shard's order holds.
+func entryOf(el *list.Element) *cacheEntry {
+	return el.Value.(*cacheEntry) //nolint:forcetypeassert // set puts nothing else there
+}
+
 // newCache bounds the cache by bytes, split evenly over the shards; a negative
 // bound keeps nothing.
 func newCache(bytes int64) *cache {
@@ -69,7 +74,7 @@ func (c *cache) peek(key Key) (Aggregate, bool) {
 		return Aggregate{}, false
 	}
 	sh.order.MoveToFront(el)
-	return el.Value.(*cacheEntry).agg, true
+	return entryOf(el).agg, true
 }
 
 // put keeps an aggregate that was just appended, unless a newer one is there
@@ -79,7 +84,7 @@ func (c *cache) put(agg Aggregate) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.moves++
-	if el, ok := sh.entries[agg.Key]; ok && el.Value.(*cacheEntry).agg.Last > agg.Last {
+	if el, ok := sh.entries[agg.Key]; ok && entryOf(el).agg.Last > agg.Last {
 		return
 	}
 	sh.set(agg)
@@ -104,7 +109,7 @@ func (c *cache) keep(agg Aggregate, moves uint64) {
 		sh.set(agg)
 		return
 	}
-	if el, ok := sh.entries[agg.Key]; ok && el.Value.(*cacheEntry).agg.Last != agg.Last {
+	if el, ok := sh.entries[agg.Key]; ok && entryOf(el).agg.Last != agg.Last {
 		sh.remove(el)
 	}
 }
@@ -123,7 +128,7 @@ func (c *cache) swap(old, next Aggregate) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.moves++
-	if el, ok := sh.entries[old.Key]; ok && el.Value.(*cacheEntry).agg.Last == old.Last {
+	if el, ok := sh.entries[old.Key]; ok && entryOf(el).agg.Last == old.Last {
 		sh.set(next)
 	}
 }
@@ -142,7 +147,7 @@ func (c *cache) drop(key Key) {
 func (sh *cacheShard) set(agg Aggregate) {
 	size := aggregateSize(agg)
 	if el, ok := sh.entries[agg.Key]; ok {
-		e := el.Value.(*cacheEntry)
+		e := entryOf(el)
 		sh.bytes += size - e.size
 		e.agg, e.size = agg, size
 		sh.order.MoveToFront(el)
@@ -157,7 +162,8 @@ func (sh *cacheShard) set(agg Aggregate) {
 
 // remove needs the lock.
 func (sh *cacheShard) remove(el *list.Element) {
-	e := sh.order.Remove(el).(*cacheEntry)
+	e := entryOf(el)
+	sh.order.Remove(el)
 	sh.bytes -= e.size
 	delete(sh.entries, e.agg.Key)
 }

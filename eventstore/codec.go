@@ -113,7 +113,9 @@ func (c Codec) decodeEnvelope(m Message, wire *wireCommit) error {
 	*wire = wireCommit{}
 	strict := decodeStrict(m.Body, wire)
 	if strict != nil {
-		var only struct{ V int }
+		var only struct {
+			V int `json:"v"`
+		}
 		if json.Unmarshal(m.Body, &only) == nil && only.V > domain.CommitVersion {
 			wire.V = only.V
 			strict = nil

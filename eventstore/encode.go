@@ -34,7 +34,7 @@ const maxKeptBuffer = 64 << 10
 // Encode returns the body of a commit. The same commit always gives the same
 // bytes. It fails only for a payload that is not JSON.
 func (c Codec) Encode(commit *domain.Commit) ([]byte, error) {
-	e := encoders.Get().(*encoder)
+	e := encoders.Get().(*encoder) //nolint:forcetypeassert // New makes nothing else
 	e.buf.Reset()
 	err := e.commit(commit, c.Upcasts)
 	body := slices.Clone(e.buf.Bytes())

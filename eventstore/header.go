@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,8 +65,8 @@ func eventTypes(c *domain.Commit) string {
 
 // repeated looks at the few events before; a commit with many has few types.
 func repeated(before []domain.Event, t domain.EventType) bool {
-	for i := len(before) - 1; i >= 0; i-- {
-		if before[i].Type() == t {
+	for _, b := range slices.Backward(before) {
+		if b.Type() == t {
 			return true
 		}
 	}

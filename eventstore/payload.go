@@ -30,7 +30,7 @@ type payloadID struct {
 // refers to. It reads the commits that hold them.
 func (s *Store) Hydrate(ctx context.Context, agg Aggregate) (*domain.Session, error) {
 	wanted := map[payloadID]json.RawMessage{}
-	next := rewrite(agg.Session, func(id payloadID) (json.RawMessage, bool) {
+	rewrite(agg.Session, func(id payloadID) (json.RawMessage, bool) {
 		wanted[id] = nil
 		return nil, false
 	})
@@ -40,10 +40,9 @@ func (s *Store) Hydrate(ctx context.Context, agg Aggregate) (*domain.Session, er
 	if err := s.collect(ctx, agg, wanted); err != nil {
 		return nil, err
 	}
-	next = rewrite(agg.Session, func(id payloadID) (json.RawMessage, bool) {
+	return rewrite(agg.Session, func(id payloadID) (json.RawMessage, bool) {
 		return wanted[id], true
-	})
-	return next, nil
+	}), nil
 }
 
 // Payload returns one payload of a step, from the state or from the commit that

@@ -9,7 +9,7 @@ import (
 	"reprise/domain"
 )
 
-// ErrNotGone: the session has no tombstone, or something came after it.
+// ErrNotGone says that the session has no tombstone, or something came after it.
 var ErrNotGone = errors.New("the session has no tombstone")
 
 // FinishPurge removes what stands before the tombstone of a session, whether

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// ErrHeadersOnly: commits can't be decoded without their bodies; use Raw.
+// ErrHeadersOnly says that commits can't be decoded without their bodies; use Raw.
 var ErrHeadersOnly = errors.New("commits can't be decoded headers-only; replay raw messages instead")
 
 // Scan calls fn for every selected commit in the order of the stream, up to its

@@ -86,7 +86,7 @@ func (s *Store) fillRecent(ctx context.Context, session *domain.Session, at Mess
 	}
 	slices.Reverse(older)
 	filled := *session
-	filled.Recent = append(older, session.Recent...)
+	filled.Recent = slices.Concat(older, session.Recent)
 	return &filled, nil
 }
 

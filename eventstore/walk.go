@@ -70,8 +70,7 @@ func (s *Store) decode(m Message) (Committed, error) {
 }
 
 func (s *Store) reportDamage(err error) {
-	var damaged *CommitError
-	if errors.As(err, &damaged) {
+	if damaged, ok := errors.AsType[*CommitError](err); ok {
 		s.damage.report(damaged)
 	}
 }

@@ -17,7 +17,7 @@ const crashDir = "REPRISE_TEST_CRASH_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
-		fmt.Println(crashChild(dir))
+		fmt.Fprintln(os.Stdout, crashChild(dir))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
@@ -47,7 +47,7 @@ func crashChild(dir string) error {
 		if err = w.Write(ctx, crashRound(round)); err == nil {
 			err = w.SetCheckpoint(ctx, Checkpoint{Seq: uint64(round)})
 		}
-		fmt.Println("round", round)
+		fmt.Fprintln(os.Stdout, "round", round)
 	}
 	return err
 }

@@ -74,7 +74,7 @@ func NewEntry(a eventstore.Aggregate, declared []string) Entry {
 		chains.set(slices.Index(chainStatuses, c.Status))
 		for _, st := range c.Steps {
 			steps.set(slices.Index(stepStatuses, st.Status))
-			e.countStep(st)
+			countStep(&e, st)
 		}
 	}
 	e.ChainStates = members(chains, chainStatuses)
@@ -82,7 +82,7 @@ func NewEntry(a eventstore.Aggregate, declared []string) Entry {
 	return e
 }
 
-func (e *Entry) countStep(st *domain.Step) {
+func countStep(e *Entry, st *domain.Step) {
 	e.Steps++
 	if st.Status.Done() {
 		e.StepsDone++

@@ -59,7 +59,7 @@ func (f *folder) fold(ctx context.Context, c eventstore.Committed) (eventstore.A
 // known folds without loading, if it can.
 func (f *folder) known(c eventstore.Committed) (eventstore.Aggregate, bool) {
 	if element, ok := f.states[c.Key]; ok {
-		return follow(element.Value.(eventstore.Aggregate), c)
+		return follow(aggregateOf(element), c)
 	}
 	if c.Commit.Version != 1 {
 		return eventstore.Aggregate{}, false
@@ -75,10 +75,16 @@ func (f *folder) keep(a eventstore.Aggregate) eventstore.Aggregate {
 	}
 	f.states[a.Key] = f.recent.PushFront(a)
 	if f.recent.Len() > f.limit {
-		oldest := f.recent.Remove(f.recent.Back()).(eventstore.Aggregate)
-		delete(f.states, oldest.Key)
+		oldest := f.recent.Back()
+		f.recent.Remove(oldest)
+		delete(f.states, aggregateOf(oldest).Key)
 	}
 	return a
+}
+
+// aggregateOf is what an element of recent holds.
+func aggregateOf(element *list.Element) eventstore.Aggregate {
+	return element.Value.(eventstore.Aggregate) //nolint:forcetypeassert // keep puts nothing else there
 }
 
 // follow returns the state after the commit: the base itself if it is as far

@@ -35,8 +35,15 @@ func (g *gate) advance(seq uint64) {
 	defer g.mu.Unlock()
 	g.pos = max(g.pos, seq)
 	for len(g.waiting) > 0 && g.waiting[0].seq <= g.pos {
-		close(heap.Pop(&g.waiting).(*waiter).woken)
+		g.wakeFirst()
 	}
+}
+
+// wakeFirst needs the lock, and somebody who waits.
+func (g *gate) wakeFirst() {
+	first := g.waiting[0]
+	heap.Pop(&g.waiting)
+	close(first.woken)
 }
 
 // stop wakes everybody; who still waits gets ErrStopped.
@@ -45,7 +52,7 @@ func (g *gate) stop() {
 	defer g.mu.Unlock()
 	g.stopped = true
 	for len(g.waiting) > 0 {
-		close(heap.Pop(&g.waiting).(*waiter).woken)
+		g.wakeFirst()
 	}
 }
 
@@ -129,7 +136,7 @@ func (w waiters) Swap(i, j int) {
 
 // Push is for container/heap.
 func (w *waiters) Push(x any) {
-	entry := x.(*waiter)
+	entry := x.(*waiter) //nolint:forcetypeassert // enter alone pushes
 	entry.index = len(*w)
 	*w = append(*w, entry)
 }

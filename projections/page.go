@@ -19,8 +19,10 @@ type order struct {
 
 // The sorts, by their names in a request; the first is the default.
 var orders = []order{
-	{name: "created"}, {name: "-created", descending: true},
-	{name: "updated", updated: true}, {name: "-updated", updated: true, descending: true},
+	{name: "created"},
+	{name: "-created", descending: true},
+	{name: "updated", updated: true},
+	{name: "-updated", updated: true, descending: true},
 }
 
 // time returns what the order sorts by.
@@ -59,7 +61,7 @@ func (p place) token() string {
 // parsePlace reads a token; nil for the empty one.
 func parsePlace(token, sort string) (*place, error) {
 	if token == "" {
-		return nil, nil
+		return nil, nil //nolint:nilnil // nil is the first page
 	}
 	var p place
 	raw, err := base64.RawURLEncoding.DecodeString(token)

@@ -154,7 +154,8 @@ func (w *world) index(views ViewStore, declared ...string) *Index {
 // wait waits until what is in the store now is in the projection.
 func (w *world) wait(p interface {
 	WaitFor(context.Context, contract.Position) error
-}) {
+},
+) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()

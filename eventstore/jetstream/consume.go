@@ -189,7 +189,7 @@ func (d *Driver) consume(ctx context.Context, cfg js.ConsumerConfig, idle func(c
 	if err != nil {
 		return fmt.Errorf("%w: %w", errConsumer, err)
 	}
-	defer d.discard(consumer)
+	defer d.discard(ctx, consumer)
 	if _, err := d.Info(ctx); errors.Is(err, eventstore.ErrIncarnation) { // asked now, it is the consumer's too
 		return err
 	}
@@ -242,12 +242,12 @@ func next(ctx context.Context, messages js.MessagesContext, idle func(context.Co
 
 // discard removes the consumer from the server, which would do so by itself
 // after consumerIdle.
-func (d *Driver) discard(consumer js.Consumer) {
+func (d *Driver) discard(ctx context.Context, consumer js.Consumer) {
 	info := consumer.CachedInfo()
 	if info == nil || !d.read.IsConnected() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), discardTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
 	defer cancel()
 	_ = d.js.DeleteConsumer(ctx, d.stream, info.Name) // it goes by itself
 }

@@ -23,7 +23,7 @@ const (
 	minServerMinor = 12
 )
 
-// ErrStream: the stream or the server does not fit; the sentence says how.
+// ErrStream says that the stream or the server does not fit, and how.
 var ErrStream = errors.New("the event stream does not fit")
 
 // StreamConfig says how the event stream is made. The zero value of each field

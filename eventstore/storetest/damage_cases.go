@@ -3,7 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 
 	"reprise/domain"
@@ -55,7 +55,7 @@ func (w *world) wantDamage(err error, kind string, k eventstore.Key, seq uint64)
 	if damaged.Kind != kind || damaged.Key != k || damaged.Seq != seq {
 		w.Fatalf("the error is %v; it should be %q at %s, sequence %d", err, kind, k, seq)
 	}
-	if !strings.Contains(err.Error(), k.String()) || !strings.Contains(err.Error(), fmt.Sprint(seq)) {
+	if !strings.Contains(err.Error(), k.String()) || !strings.Contains(err.Error(), strconv.FormatUint(seq, 10)) {
 		w.Errorf("%q does not name session and sequence", err)
 	}
 }
@@ -111,8 +111,7 @@ func damageIsFollowed(w *world) {
 	last := w.history(s, key(2), 2)[1]
 	var got []string
 	err := s.Follow(w.ctx, 1, func(c eventstore.Committed, err error) error {
-		var damaged *eventstore.CommitError
-		if errors.As(err, &damaged) {
+		if damaged, ok := errors.AsType[*eventstore.CommitError](err); ok {
 			got = append(got, damaged.Kind)
 		} else {
 			got = append(got, c.Commit.ID)
@@ -200,7 +199,7 @@ func foreignBetween(w *world) {
 	var want eventstore.Aggregate
 	w.must(w.Foreign(w.ctx, key(1), []byte("before the first")))
 	for i := range 4 {
-		commands := []domain.Command{note("a"), note(fmt.Sprint(i))}
+		commands := []domain.Command{note("a"), note(strconv.Itoa(i))}
 		if i == 0 {
 			commands = []domain.Command{plan(1), &domain.Start{}}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"reprise/eventstore"
 )
@@ -116,7 +117,7 @@ func allOrNothing(w *world) {
 	w.refused(eventstore.ErrConflict, put(key(1), 0, "a2"), put(key(2), 0, "b2"))
 	for i := range 3 {
 		k := []eventstore.Key{key(1), key(2), key(3)}
-		seqs = w.append(put(k[0], a, fmt.Sprint("a", i)), put(k[1], b, fmt.Sprint("b", i)), put(eventstore.Key{User: "bob", Session: fmt.Sprint(i)}, 0, "c"))
+		seqs = w.append(put(k[0], a, fmt.Sprint("a", i)), put(k[1], b, fmt.Sprint("b", i)), put(eventstore.Key{User: "bob", Session: strconv.Itoa(i)}, 0, "c"))
 		a, b = seqs[0], seqs[1]
 		for j, seq := range seqs[:2] {
 			m, err := w.Driver.Get(w.ctx, seq)
@@ -195,7 +196,7 @@ func scanEnds(w *world) {
 	n := 0
 	w.must(w.Driver.Scan(w.ctx, eventstore.Filter{}, func(eventstore.Message) error {
 		n++
-		w.append(put(eventstore.Key{User: "late", Session: fmt.Sprint(n)}, 0, "late"))
+		w.append(put(eventstore.Key{User: "late", Session: strconv.Itoa(n)}, 0, "late"))
 		return nil
 	}))
 	if n != 8 {

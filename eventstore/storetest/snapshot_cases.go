@@ -25,6 +25,7 @@ type kept struct {
 	err      error
 }
 
+// Snapshot returns it for every session.
 func (k kept) Snapshot(context.Context, eventstore.Key) (eventstore.Snapshot, error) {
 	return k.snapshot, k.err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type world struct {
 	*testing.T
 	Backend
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // it is the test's own
 }
 
 // store opens a store over the backend.
@@ -139,7 +140,7 @@ func (w *world) history(s *eventstore.Store, k eventstore.Key, n int) []eventsto
 	w.Helper()
 	commands := []domain.Command{plan(2), &domain.Start{}}
 	for len(commands) < n {
-		commands = append(commands, note(fmt.Sprint(len(commands))))
+		commands = append(commands, note(strconv.Itoa(len(commands))))
 	}
 	return w.run(s, k, commands[:n]...)
 }
