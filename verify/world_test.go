@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"pgregory.net/rapid"
@@ -194,10 +195,7 @@ func checkRejection(t *rapid.T, err error) {
 	if !errors.As(err, &r) || r.Message == "" {
 		t.Fatalf("%v is no rejection with a sentence", err)
 	}
-	for _, code := range domain.Codes() {
-		if r.Code == code {
-			return
-		}
+	if !slices.Contains(domain.Codes(), r.Code) {
+		t.Fatalf("code %q is unknown", r.Code)
 	}
-	t.Fatalf("code %q is unknown", r.Code)
 }

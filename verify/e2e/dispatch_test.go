@@ -125,7 +125,7 @@ func insist(t *testing.T, p *peer, session string, verb domain.Verb, body any) {
 // TestKilledEnginesDispatch kills engines with SIGKILL at random points while
 // workers run steps. In the end every session is COMPLETED and every step has
 // run exactly once.
-func TestKilledEnginesDispatch(t *testing.T) {
+func TestKilledEnginesDispatch(t *testing.T) { //nolint:tparallel // the two beside each other are enough for two cores
 	t.Run("one embedded", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()

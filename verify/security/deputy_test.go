@@ -102,16 +102,23 @@ func TestNobodyIsMadeADeputy(t *testing.T) {
 		as            *nats.Conn
 		subject, body string
 	}{
-		{alice, n.Command("alice", "own", domain.VerbCancel), "{}"}, {alice, n.Command("alice", "own", "nonsense"), "{}"},
-		{alice, n.Query("alice", "list"), "{}"}, {alice, n.Query("alice", "get"), `{"session":"own"}`}, {alice, n.Query("alice", "nonsense"), ""},
-		{alice, n.Queue("alice", "missing", domain.VerbStart), "{}"}, {alice, view, ""},
-		{amber, n.Serve("amber", "build"), ""}, {amber, n.Worker("amber", "build", "bob", "victim", domain.VerbClaim), `{"chain":"c","step":"s"}`},
+		{alice, n.Command("alice", "own", domain.VerbCancel), "{}"},
+		{alice, n.Command("alice", "own", "nonsense"), "{}"},
+		{alice, n.Query("alice", "list"), "{}"},
+		{alice, n.Query("alice", "get"), `{"session":"own"}`},
+		{alice, n.Query("alice", "nonsense"), ""},
+		{alice, n.Queue("alice", "missing", domain.VerbStart), "{}"},
+		{alice, view, ""},
+		{amber, n.Serve("amber", "build"), ""},
+		{amber, n.Worker("amber", "build", "bob", "victim", domain.VerbClaim), `{"chain":"c","step":"s"}`},
 		{amber, "$JS.API.CONSUMER.MSG.NEXT." + n.WorkStream() + ".build", `{"batch":1,"no_wait":true}`},
 		{amber, "$JS.ACK." + n.WorkStream() + ".build.1.1.1.1.1", "+ACK"},
-		{eve, n.Query("bob", "get"), `{"session":"victim"}`}, {eve, view, ""},
+		{eve, n.Query("bob", "get"), `{"session":"victim"}`},
+		{eve, view, ""},
 		{eve, "$JS.API.DIRECT.GET." + n.EventsStream(), `{"seq":1,"batch":10}`},
 		{eve, "$JS.API.DIRECT.GET." + n.EventsStream() + "." + n.Event("bob", "victim"), ""},
-		{w.as(auth.RoleOperator, "root"), "$SRV.PING", ""}, {w.as(auth.RoleOperator, "root"), "$SRV.STATS." + "reprise", ""},
+		{w.as(auth.RoleOperator, "root"), "$SRV.PING", ""},
+		{w.as(auth.RoleOperator, "root"), "$SRV.STATS." + "reprise", ""},
 	}
 	for _, a := range attacks {
 		for _, target := range targets(n) {
