@@ -59,7 +59,11 @@ fuzz: ## Run every fuzz target for FUZZTIME
 
 .PHONY: bench
 bench: ## Run every benchmark for BENCHTIME
-	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) work
+	$(GO) test -run='^$$' -bench=. -skip=DuringPurge -benchmem -benchtime=$(BENCHTIME) work
+
+.PHONY: bench-purge
+bench-purge: ## Measure commands to other sessions while 20,000 are purged
+	$(GO) test -run='^$$' -bench=DuringPurge -benchtime=1x ./engine
 
 .PHONY: demo
 demo: build ## Show run, pause, resume, retry, skip, cancel, history, delete

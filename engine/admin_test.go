@@ -57,7 +57,7 @@ func (h *house) operate(name string, request any) told {
 	return all
 }
 
-func (a *told) take(t *testing.T, m *nats.Msg) {
+func (a *told) take(t testing.TB, m *nats.Msg) {
 	t.Helper()
 	if m.Header.Get(contract.HeaderError) != "" {
 		a.rejected = &contract.Error{}
