@@ -121,7 +121,7 @@ func newOperations(cfg operationsConfig) *operations {
 func (o *operations) hold(ctx context.Context) error {
 	o.setTerm(ctx)
 	defer o.runs.Wait()
-	defer o.setTerm(nil) //nolint:contextcheck // nil says that this engine does not hold
+	defer o.setTerm(nil) //nolint:contextcheck,staticcheck // nil says that this engine does not hold
 	if o.Every > 0 {
 		return o.keepSchedule(ctx)
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -61,12 +62,7 @@ func (s *service) operates(rest string) bool {
 		return false
 	}
 	_, name := cutToken(rest)
-	for _, known := range operationNames() {
-		if name == known {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(operationNames(), name)
 }
 
 // teller sends the messages of one answer.

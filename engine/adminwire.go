@@ -58,7 +58,7 @@ func (x *executor) purge(_ context.Context, o cleanup.Order) (uint64, error) {
 	}
 	var reply contract.Reply
 	ended := make(chan struct{})
-	refused := x.lanes.submit(r.Key, func() {
+	refused := x.lanes.submit(r.Key, func() { //nolint:contextcheck // commands have a deadline of their own
 		defer close(ended)
 		reply, err = x.do(r)
 	})

@@ -62,7 +62,7 @@ func (c *commander) claimedBefore(ctx context.Context, a eventstore.Aggregate, f
 		}
 	}
 	if started == nil {
-		return nil, nil
+		return nil, nil //nolint:nilnil // it gave none
 	}
 	if st := a.Session.Step(started.Chain, started.Step); st == nil || st.Attempt != started.Attempt || st.Status != domain.StepStatusRunning {
 		then, err := c.store.At(ctx, a.Key, eventstore.Cut{Version: first.Commit.LastVersion()})

@@ -28,8 +28,15 @@ const benchConns = 4
 // benchScript is what a client does with a session before it takes a new one.
 var benchScript = []struct{ verb, body string }{
 	{"create", `{"chains":[{"id":"c","steps":[{"id":"a","action":"build","input":{"order":"A-1007"}},{"id":"b","action":"test"}]}],"metadata":{"customer":"c-4711"}}`},
-	{"start", ``}, {"pause", ``}, {"resume", ``}, {"metadata.set", `{"set":{"k":"1"}}`},
-	{"metadata.set", `{"set":{"k":"2"}}`}, {"pause", ``}, {"resume", ``}, {"step.skip", `{"chain":"c","step":"a"}`}, {"cancel", ``},
+	{"start", ``},
+	{"pause", ``},
+	{"resume", ``},
+	{"metadata.set", `{"set":{"k":"1"}}`},
+	{"metadata.set", `{"set":{"k":"2"}}`},
+	{"pause", ``},
+	{"resume", ``},
+	{"step.skip", `{"chain":"c","step":"a"}`},
+	{"cancel", ``},
 }
 
 // BenchmarkCommandPath measures the whole round trip of a command: request,

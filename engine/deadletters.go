@@ -16,7 +16,7 @@ const forDead = "dead"
 
 // bury stores a command that was rejected with the reason: the same message on
 // the subject of dead letters.
-func (q *queue) bury(i *queued, why contract.Error) error {
+func (q *queue) bury(ctx context.Context, i *queued, why contract.Error) error {
 	prefix := q.Names.Prefix()
 	header := withoutServers(i.msg.Headers())
 	if i.request.ID != "" {
@@ -28,7 +28,7 @@ func (q *queue) bury(i *queued, why contract.Error) error {
 		Subject: prefix + "." + forDead + strings.TrimPrefix(i.msg.Subject(), prefix+"."+forQueue),
 		Header:  header, Data: i.msg.Data(),
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), queueCallTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queueCallTimeout)
 	defer cancel()
 	if _, err := q.JetStream.PublishMsg(ctx, m, jetstream.WithMsgID(q.messageID(i.seq))); err != nil {
 		return fmt.Errorf("dead letter on %s: %w", m.Subject, err)

@@ -15,12 +15,13 @@ import (
 // punctual is how late a timeout may be: `make timing` holds it to
 // 250 ms. Beside all other tests and under the race
 // detector the machine itself is later than that.
-var punctual = 10 * time.Second
+var punctual = punctuality()
 
-func init() {
+func punctuality() time.Duration {
 	if os.Getenv("REPRISE_TIMING") == "strict" {
-		punctual = 250 * time.Millisecond
+		return 250 * time.Millisecond
 	}
+	return 10 * time.Second
 }
 
 // lateness waits until a step of user ann has a status and returns how long

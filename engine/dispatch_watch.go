@@ -125,12 +125,12 @@ func (d *dispatcher) fire(ctx context.Context, f firing) {
 		last = b
 	}
 	r := f.request(last)
-	duplicate, err := d.decide(r)
+	duplicate, err := d.decide(r) //nolint:contextcheck // commands have a deadline of their own
 	if duplicate || errors.Is(err, &domain.Rejection{Code: domain.CodeIDReused}) {
 		// The id was used before: for this very timeout, which the rules will see,
 		// or for another of a chain that was removed and added again.
 		r.ID = newCommandID(d.Clock())
-		_, err = d.decide(r)
+		_, err = d.decide(r) //nolint:contextcheck // as above
 	}
 	var rejected *domain.Rejection
 	switch {

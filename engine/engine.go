@@ -59,7 +59,7 @@ func (c *Config) validate() (contract.Names, error) {
 	names, err := contract.NewNames(c.Prefix)
 	problems := []error{err}
 	if c.Dial == nil {
-		problems = append(problems, errors.New("Dial is required"))
+		problems = append(problems, errors.New("there is no Dial; it is required"))
 	}
 	if c.Replicas < 0 || c.Replicas > 5 {
 		problems = append(problems, fmt.Errorf("%d replicas are outside 1 to 5", c.Replicas))

@@ -20,7 +20,7 @@ const (
 // deadlines hands out contexts that end after commandTimeout.
 type deadlines struct {
 	mu     sync.Mutex
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // handing it out is what this is for
 	cancel context.CancelFunc
 	until  time.Time
 }
@@ -34,7 +34,7 @@ func (d *deadlines) next() context.Context {
 	if d.ctx == nil || now.After(d.until) {
 		d.until = now.Add(sharedFor)
 		// The one before goes on for its commands and ends by itself.
-		d.ctx, d.cancel = context.WithTimeout(context.Background(), commandTimeout+sharedFor)
+		d.ctx, d.cancel = context.WithTimeout(context.Background(), commandTimeout+sharedFor) //nolint:gosec // as said above
 	}
 	return d.ctx
 }

@@ -212,7 +212,7 @@ func TestTroubleWithTheStorage(t *testing.T) {
 			return nil
 		}
 	})
-	request := func(verb string, dry string) *nats.Msg {
+	request := func(verb, dry string) *nats.Msg {
 		t.Helper()
 		m := nats.NewMsg("reprise.cmd.ann.s1." + verb)
 		m.Data = []byte(`{}`)

@@ -78,7 +78,7 @@ func (h *holder) acquire(ctx context.Context) (uint64, bool) {
 	}
 	if err := h.checkClock(ctx, rev); err != nil {
 		h.log.Error("not becoming the holder", "error", err)
-		h.giveBack(rev)
+		h.giveBack(ctx, rev)
 		pause(ctx, leaseGrace)
 		return 0, false
 	}
@@ -122,7 +122,7 @@ func (h *holder) hold(ctx context.Context, rev uint64, work func(context.Context
 	stop(err)
 	<-done
 	if !errors.Is(err, errLeaseLost) {
-		h.giveBack(rev)
+		h.giveBack(ctx, rev)
 	}
 	if ctx.Err() == nil {
 		h.log.Warn("this engine is no longer the holder", "engine", h.id, "error", errors.Join(err, ended))
@@ -155,9 +155,9 @@ func (h *holder) renew(ctx context.Context, rev uint64, done <-chan struct{}) (u
 	}
 }
 
-// giveBack lets the next engine take over at once.
-func (h *holder) giveBack(rev uint64) {
-	ctx, cancel := context.WithTimeout(context.Background(), leaseRenewal)
+// giveBack lets the next engine take over at once, also after ctx has ended.
+func (h *holder) giveBack(ctx context.Context, rev uint64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseRenewal)
 	defer cancel()
 	if err := h.kv.Delete(ctx, leaseKey, jetstream.LastRevision(rev)); err != nil {
 		h.log.Debug("the holder's lease was not given back; it expires by itself", "error", err)

@@ -219,14 +219,14 @@ func (q *queue) settle(ctx context.Context, i *queued) {
 	}
 	err := i.unreadable
 	if err == nil {
-		err = q.persist(ctx, "apply", i, func() error { return q.apply(i) })
+		err = q.persist(ctx, "apply", i, func() error { return q.apply(i) }) //nolint:contextcheck // commands have a deadline of their own
 	}
 	if err != nil && !errors.Is(err, errLate) && !passing(err) {
 		why := problem(err, i.request.ID)
-		err = q.persist(ctx, "bury", i, func() error { return q.bury(i, why) })
+		err = q.persist(ctx, "bury", i, func() error { return q.bury(ctx, i, why) })
 	}
 	if err == nil || errors.Is(err, errLate) {
-		err = q.persist(ctx, "acknowledge", i, func() error { return acknowledge(i.msg) })
+		err = q.persist(ctx, "acknowledge", i, func() error { return acknowledge(ctx, i.msg) })
 	}
 	if err != nil && ctx.Err() == nil {
 		q.Logger.Error("a queued command is not settled", "error", err, "sequence", i.seq, "subject", i.msg.Subject())
@@ -268,9 +268,9 @@ func (q *queue) apply(i *queued) error {
 }
 
 // acknowledge takes a message out of the queue and waits until the server has
-// done so.
-func acknowledge(m jetstream.Msg) error {
-	ctx, cancel := context.WithTimeout(context.Background(), queueCallTimeout)
+// done so, also after ctx has ended.
+func acknowledge(ctx context.Context, m jetstream.Msg) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queueCallTimeout)
 	defer cancel()
 	err := m.DoubleAck(ctx)
 	if errors.Is(err, jetstream.ErrMsgAlreadyAckd) {

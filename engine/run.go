@@ -205,7 +205,7 @@ func (p *parts) serve(ctx context.Context, e *Engine) error {
 	wg.Go(func() { p.executor.commander.sweep.run(background) })
 	wg.Go(func() { p.executor.readOnly.run(background, p.conns.read) })
 	var err error
-	if p.service, err = startService(e.serviceConfig(p)); err != nil {
+	if p.service, err = startService(e.serviceConfig(p)); err != nil { //nolint:contextcheck // requests have a deadline of their own
 		return err
 	}
 	holding, release := context.WithCancel(background)
@@ -220,16 +220,17 @@ func (p *parts) serve(ctx context.Context, e *Engine) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	err = errors.Join(err, p.drain())
+	err = errors.Join(err, p.drain(ctx))
 	release()
 	held.Wait()
 	p.executor.lanes.close()
 	return err
 }
 
-// drain takes no more requests and answers those that were taken.
-func (p *parts) drain() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
+// drain takes no more requests and answers those that were taken, though ctx has
+// ended.
+func (p *parts) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainPatience)
 	defer cancel()
 	return errors.Join(p.operations.close(ctx), p.service.stop(ctx), p.executor.lanes.drain(ctx), p.conns.replies.FlushWithContext(ctx))
 }

@@ -130,7 +130,7 @@ func (s *service) subscribe() error {
 }
 
 func (s *service) addVerbs(prefix, name string, verbs []domain.Verb) error {
-	var errs []error
+	errs := make([]error, 0, len(verbs))
 	for _, verb := range verbs {
 		errs = append(errs, s.add(name+strings.ReplaceAll(string(verb), ".", "-"), prefix+string(verb), s.command))
 	}
@@ -200,8 +200,7 @@ func (s *service) answer(to, id string, reply contract.Reply, err error, stats *
 
 // report logs errors that are nobody's mistake but this side's.
 func (s *service) report(err error) {
-	var rejected *domain.Rejection
-	if !errors.As(err, &rejected) {
+	if _, ok := errors.AsType[*domain.Rejection](err); !ok {
 		s.Logger.Error("a request failed", "error", err)
 	}
 }

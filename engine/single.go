@@ -129,7 +129,7 @@ func (c *commander) repeat(ctx context.Context, r Request, a eventstore.Aggregat
 // applied returns the commit of a command id, or nil if there is none.
 func (c *commander) applied(ctx context.Context, r Request, a eventstore.Aggregate) (*eventstore.Committed, error) {
 	if _, known := a.Session.FindRecent(r.ID); !known {
-		return nil, nil
+		return nil, nil //nolint:nilnil // there is none
 	}
 	first, found, err := c.store.FindCommand(ctx, a, r.ID)
 	if err != nil || !found {

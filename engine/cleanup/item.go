@@ -216,13 +216,13 @@ func refused(result *contract.CleanupResult, err error) error {
 // finish removes the history before a tombstone.
 func (r *run) finish(ctx context.Context, result *contract.CleanupResult) error {
 	result.LastSeq, result.Tombstone = result.Seq-1, result.Seq
-	return r.remove(ctx, result, func() error { return r.c.cfg.Sessions.FinishPurge(ctx, keyOf(result.CleanupItem)) })
+	return r.remove(result, func() error { return r.c.cfg.Sessions.FinishPurge(ctx, keyOf(result.CleanupItem)) })
 }
 
 // expire removes a tombstone.
 func (r *run) expire(ctx context.Context, result *contract.CleanupResult) error {
 	result.LastSeq = result.Seq
-	return r.remove(ctx, result, func() error {
+	return r.remove(result, func() error {
 		a, err := r.c.current(ctx, keyOf(result.CleanupItem))
 		if err != nil {
 			return err
@@ -248,7 +248,7 @@ func (r *run) bury(ctx context.Context, result *contract.CleanupResult) error {
 		return nil
 	}
 	result.LastSeq = item.Seq
-	return r.remove(ctx, result, func() error {
+	return r.remove(result, func() error {
 		a, err := r.c.cfg.Sessions.Bury(ctx, eventstore.Burial{
 			Key: keyOf(item), Last: item.Seq, ID: "purge-" + r.id, Actor: r.By, Reason: string(item.Reason), Policy: r.plan.Policy.Name,
 			Time: r.c.now(), FirstTime: item.LastActivity, LastTime: item.LastActivity, Messages: item.Commits,
@@ -260,7 +260,7 @@ func (r *run) bury(ctx context.Context, result *contract.CleanupResult) error {
 
 // heal has a view written anew, or removed.
 func (r *run) heal(ctx context.Context, result *contract.CleanupResult) error {
-	err := r.remove(ctx, result, func() error { return r.c.cfg.Views.Heal(ctx, keyOf(result.CleanupItem)) })
+	err := r.remove(result, func() error { return r.c.cfg.Views.Heal(ctx, keyOf(result.CleanupItem)) })
 	if result.Outcome == contract.OutcomePurged && result.Reason != contract.ReasonDeadView {
 		result.Outcome = contract.OutcomeRepaired
 	}
@@ -284,12 +284,12 @@ func (r *run) sweep(ctx context.Context, result *contract.CleanupResult) error {
 		result.Outcome, result.Why = contract.OutcomeChanged, "its session exists"
 		return nil
 	}
-	return r.remove(ctx, result, func() error { return r.c.cfg.Traces.Remove(ctx, t) })
+	return r.remove(result, func() error { return r.c.cfg.Traces.Remove(ctx, t) })
 }
 
 // remove does what removes the item, unless it is a dry run, and sets the
 // outcome unless do has. What is not there any more is gone.
-func (r *run) remove(ctx context.Context, result *contract.CleanupResult, do func() error) error {
+func (r *run) remove(result *contract.CleanupResult, do func() error) error {
 	if !r.DryRun {
 		if err := r.c.cfg.fault(stepCompact, result.CleanupItem); err != nil {
 			return err
