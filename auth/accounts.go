@@ -137,6 +137,7 @@ func exports(n contract.Names) jwt.Exports {
 			e.ResponseType, e.ResponseThreshold = jwt.ResponseTypeStream, pullThreshold
 		case feed:
 			e.Type, e.ResponseType = jwt.Stream, ""
+		case inside, single: // as it is
 		}
 		list = append(list, e)
 	}

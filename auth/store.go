@@ -149,11 +149,13 @@ func (r *Realm) keys(names ...string) (keyring, error) {
 
 // allKeys reads every key of the realm.
 func (r *Realm) allKeys() (keyring, error) {
-	names := []string{operatorKey}
-	for _, name := range accountNames() {
+	accounts, roles := accountNames(), Roles()
+	names := make([]string, 0, 1+len(accounts)+len(roles))
+	names = append(names, operatorKey)
+	for _, name := range accounts {
 		names = append(names, accountKey(name))
 	}
-	for _, role := range Roles() {
+	for _, role := range roles {
 		names = append(names, signerKey(role))
 	}
 	return r.keys(names...)

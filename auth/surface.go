@@ -80,7 +80,7 @@ func requests(n contract.Names, name string) []string {
 
 // jetStream is its API: on every stream of the engine and on one of another's.
 func jetStream(n contract.Names) []string {
-	list := []string{
+	list := []string{ //nolint:prealloc // it is short, and made once
 		"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.ACCOUNT.PURGE.A", "$JS.API.META.LEADER.STEPDOWN",
 		"$JS.API.SERVER.REMOVE", "$JS.API.CONSUMER.ACTION",
 	}
@@ -119,7 +119,7 @@ func serversOwn(n contract.Names) []string {
 // wildcards are what somebody would listen to who wants to hear more.
 func wildcards(n contract.Names) []string {
 	p := n.Prefix()
-	list := []string{
+	list := []string{ //nolint:prealloc // as above
 		">", "*", "*.>", "*.*", "*.*.*.*", "$SYS.>", "$JS.>", "$JS.API.>", "$JS.EVENT.>", "$JS.EVENT.ADVISORY.>", "$KV.>", "$O.>",
 		"$SRV.>", "$SRV.PING", "_INBOX.>", "_INBOX.*", "_INBOX.*.>", "_INBOX.*.*", "_R_.>", "_INBOX." + otherName + ".>", "_INBOX." + otherName + ".*",
 		p + ".>", p + ".*.>", p + ".forged.>", "*." + "live.>", p + ".*." + otherName + ".>", p + ".live.*." + probeID,

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -248,7 +249,7 @@ func (a *app) authServer() (auth.Dial, error) {
 		case err != nil:
 			return nil, err
 		case !running:
-			return nil, nil
+			return nil, nil //nolint:nilnil // nobody has to be told
 		case info.URL == "":
 			return nil, fmt.Errorf("%w: process %d serves %s on no port; start it again", natsnode.ErrUnreachable, info.PID, dir)
 		}
@@ -330,7 +331,7 @@ func (a *app) testAuth(ctx context.Context, f *authFlags) error {
 func (a *app) proofs(w io.Writer, list []auth.Proof) error {
 	table := term.NewTable(a.palette, "ROLE", "ALLOWED", "DENIED", "WRONG")
 	for _, p := range list {
-		table.Row(string(p.Role), fmt.Sprint(p.Allowed), fmt.Sprint(p.Denied), fmt.Sprint(len(p.Wrong)))
+		table.Row(string(p.Role), strconv.Itoa(p.Allowed), strconv.Itoa(p.Denied), strconv.Itoa(len(p.Wrong)))
 	}
 	if err := table.Write(w); err != nil {
 		return err

@@ -200,7 +200,7 @@ func (f *guarding) refuse(listen string, g *guard) error {
 	}
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil || host == "localhost" {
-		return nil // the node says what is wrong with it
+		return nil //nolint:nilerr // the node says what is wrong with it
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
 		return nil

@@ -159,7 +159,7 @@ func builtinHandler(name, dir string) worker.Handler {
 // dialWorker connects to the server that is named, else to the process that
 // serves the data directory.
 func (a *app) dialWorker(log *slog.Logger, me ...nats.Option) (*nats.Conn, error) {
-	watched := append(me,
+	watched := slices.Concat(me, []nats.Option{
 		nats.MaxReconnects(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
@@ -167,7 +167,7 @@ func (a *app) dialWorker(log *slog.Logger, me ...nats.Option) (*nats.Conn, error
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted()) }),
-	)
+	})
 	remote := natsnode.Remote{URL: a.flags.nats, Context: a.flags.context, Getenv: a.getenv, Logger: log}
 	if !a.remote() {
 		dir := a.dataDir()
