@@ -20,7 +20,7 @@ import (
 const onePlan = `{"chains":[{"id":"c","steps":[{"id":"s","action":"build"}]}]}`
 
 // ask sends a request and returns the answer's body; the test fails without one.
-func ask(t *testing.T, nc *nats.Conn, subject, body string) *nats.Msg {
+func ask(t testing.TB, nc *nats.Conn, subject, body string) *nats.Msg {
 	t.Helper()
 	m, err := nc.Request(subject, []byte(body), patience)
 	if err != nil {
@@ -30,7 +30,7 @@ func ask(t *testing.T, nc *nats.Conn, subject, body string) *nats.Msg {
 }
 
 // must is ask for a request that has to be accepted.
-func must(t *testing.T, nc *nats.Conn, subject, body string) *nats.Msg {
+func must(t testing.TB, nc *nats.Conn, subject, body string) *nats.Msg {
 	t.Helper()
 	m := ask(t, nc, subject, body)
 	if sentence := m.Header.Get(contract.HeaderError); sentence != "" {

@@ -26,7 +26,7 @@ const patience = 20 * time.Second
 
 // world is a server with authentication, and an engine on it.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	realm *auth.Realm
 	node  *natsnode.Node
 	names contract.Names
@@ -56,7 +56,7 @@ func (l *lockedText) String() string {
 }
 
 // newWorld starts all of it; change may alter the engine's configuration.
-func newWorld(t *testing.T, change ...func(*engine.Config)) *world {
+func newWorld(t testing.TB, change ...func(*engine.Config)) *world {
 	t.Helper()
 	realm, err := auth.Init(filepath.Join(t.TempDir(), "auth"), auth.Config{})
 	if err != nil {
@@ -79,7 +79,7 @@ func newWorld(t *testing.T, change ...func(*engine.Config)) *world {
 	return w
 }
 
-func closeNode(t *testing.T, node *natsnode.Node) {
+func closeNode(t testing.TB, node *natsnode.Node) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -173,7 +173,7 @@ func (w *world) user(name string) *client.Client {
 }
 
 // poll waits until ok.
-func poll(t *testing.T, what string, ok func() bool) {
+func poll(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for !ok() {
