@@ -81,15 +81,19 @@ type operations struct {
 	tokens chan struct{}
 
 	mu sync.Mutex
-	// term is the context of the holder's work, nil while this engine is not the
-	// holder; changed is closed when that changes.
-	term    context.Context //nolint:containedctx // it says whether, and how long, this engine holds
+	// term is nil while this engine is not the holder; changed is closed when that
+	// changes.
+	term    *term
 	changed chan struct{}
 	// closing is closed when the engine stops.
 	closing chan struct{}
 	running *operation
 	runs    sync.WaitGroup
 }
+
+// term is a time in which this engine holds: until the context of the holder's
+// work ends.
+type term struct{ ctx context.Context } //nolint:containedctx // see above
 
 // operation is a run.
 type operation struct {
@@ -119,9 +123,13 @@ func newOperations(cfg operationsConfig) *operations {
 // hold answers as the holder, and keeps to the schedule, until ctx ends. Runs
 // end with it.
 func (o *operations) hold(ctx context.Context) error {
-	o.setTerm(ctx)
+	o.setTerm(&term{ctx})
 	defer o.runs.Wait()
+<<<<<<< main
 	defer o.setTerm(nil) //nolint:contextcheck,staticcheck // nil says that this engine does not hold
+=======
+	defer o.setTerm(nil)
+>>>>>>> local
 	if o.Every > 0 {
 		return o.keepSchedule(ctx)
 	}
@@ -129,10 +137,10 @@ func (o *operations) hold(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-func (o *operations) setTerm(ctx context.Context) {
+func (o *operations) setTerm(t *term) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.term = ctx
+	o.term = t
 	close(o.changed)
 	o.changed = make(chan struct{})
 }
@@ -151,7 +159,7 @@ func (o *operations) awaitTerm() (context.Context, error) {
 		term, changed := o.term, o.changed
 		o.mu.Unlock()
 		if term != nil {
-			return term, nil
+			return term.ctx, nil
 		}
 		if id, err := o.holderID(ctx); err == nil && id != "" && id != o.ID {
 			return nil, errNotHolder

@@ -119,7 +119,7 @@ func (a *app) cleanupPurge(cmd *cobra.Command, f *cleanupFlags, p *purgeFlags, r
 	if _, _, terminal := terminalSize(a.in); asks && !terminal {
 		return usage(cmd, "it removes sessions for good, and there is no terminal to ask on; add --yes, or --dry-run to see what would go")
 	}
-	plan, err := p.readPlan(cmd, f)
+	plan, err := p.readPlan(cmd)
 	if err != nil {
 		return err
 	}

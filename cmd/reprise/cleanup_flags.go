@@ -117,7 +117,7 @@ func (p *purgeFlags) flags(cmd *cobra.Command) {
 }
 
 // readPlan reads --plan; nil without one.
-func (p *purgeFlags) readPlan(cmd *cobra.Command, f *cleanupFlags) (*contract.CleanupPlan, error) {
+func (p *purgeFlags) readPlan(cmd *cobra.Command) (*contract.CleanupPlan, error) {
 	if p.plan == "" {
 		return nil, nil //nolint:nilnil // the engine scans
 	}

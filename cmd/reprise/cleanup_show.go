@@ -25,37 +25,36 @@ const (
 // planTable writes what a scan found.
 func (a *app) planTable(w io.Writer, plan *contract.CleanupPlan, report *contract.CleanupReport, out string) error {
 	if len(plan.Items) > 0 {
-		table := term.NewTable(a.palette, "REASON", "USER", "SESSION", "STATE", "IDLE", "COMMITS", "BYTES")
-		for _, item := range plan.Items[:min(len(plan.Items), maxShownItems)] {
-			state := term.State(a.palette, item.State)
-			if item.State == "" {
-				state = ""
-			}
-			held := ""
-			if item.Held {
-				held = " (held)"
-			}
-			table.Row(string(item.Reason)+held, clean(item.User), item.Session, state, idleFor(plan.Time, item.LastActivity),
-				strconv.FormatUint(item.Commits, 10), term.Bytes(item.Bytes))
-		}
-		if err := table.Write(w); err != nil {
+		if err := a.itemTable(plan).Write(w); err != nil {
 			return err
 		}
-		if more := len(plan.Items) - maxShownItems; more > 0 {
-			if _, err := fmt.Fprintf(w, "and %d more; --json has all of them\n", more); err != nil {
-				return err
-			}
-		}
 	}
-	if _, err := fmt.Fprintf(w, "%s of %d sessions (policy %s, %s)\n", summaryOf(plan), plan.Scanned, clean(plan.Policy.Name), report.Duration); err != nil {
-		return err
+	var b strings.Builder
+	if more := len(plan.Items) - maxShownItems; more > 0 {
+		fmt.Fprintf(&b, "and %d more; --json has all of them\n", more)
 	}
+	fmt.Fprintf(&b, "%s of %d sessions (policy %s, %s)\n", summaryOf(plan), plan.Scanned, clean(plan.Policy.Name), report.Duration)
 	if out != "" {
-		if _, err := fmt.Fprintf(w, "the plan is in %s; `reprise cleanup purge --plan %s` carries it out\n", out, out); err != nil {
-			return err
-		}
+		fmt.Fprintf(&b, "the plan is in %s; `reprise cleanup purge --plan %s` carries it out\n", out, out)
 	}
-	return nil
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (a *app) itemTable(plan *contract.CleanupPlan) *term.Table {
+	table := term.NewTable(a.palette, "REASON", "USER", "SESSION", "STATE", "IDLE", "COMMITS", "BYTES")
+	for _, item := range plan.Items[:min(len(plan.Items), maxShownItems)] {
+		reason, state := string(item.Reason), ""
+		if item.State != "" {
+			state = term.State(a.palette, item.State)
+		}
+		if item.Held {
+			reason += " (held)"
+		}
+		table.Row(reason, clean(item.User), item.Session, state, idleFor(plan.Time, item.LastActivity),
+			strconv.FormatUint(item.Commits, 10), term.Bytes(item.Bytes))
+	}
+	return table
 }
 
 func idleFor(now, last time.Time) string {
