@@ -153,3 +153,8 @@ show session list
 show session delete broken-1
 show session list
 show session show broken-1 || note "exit code $?: it is gone for good"
+
+title "Cleanup: what has ended goes, and its id never comes back"
+show cleanup scan --older-than 0s
+show cleanup purge --older-than 0s --yes
+show session list
