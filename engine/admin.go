@@ -125,11 +125,7 @@ func newOperations(cfg operationsConfig) *operations {
 func (o *operations) hold(ctx context.Context) error {
 	o.setTerm(&term{ctx})
 	defer o.runs.Wait()
-<<<<<<< main
-	defer o.setTerm(nil) //nolint:contextcheck,staticcheck // nil says that this engine does not hold
-=======
 	defer o.setTerm(nil)
->>>>>>> local
 	if o.Every > 0 {
 		return o.keepSchedule(ctx)
 	}

@@ -168,9 +168,5 @@ type noTraces struct{}
 // Find finds none.
 func (noTraces) Find(context.Context, func(Trace) error) error { return nil }
 
-<<<<<<< main
-// Remove has nothing to remove.
-=======
 // Remove has nothing to do.
->>>>>>> local
 func (noTraces) Remove(context.Context, Trace) error { return nil }

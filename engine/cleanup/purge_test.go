@@ -75,13 +75,8 @@ func TestDryRunChangesNothing(t *testing.T) {
 	if dry.Purged != 7 || !dry.DryRun || len(w.audited["cleanup.purge"])+len(w.audited["cleanup.results"]) > 0 {
 		t.Errorf("the dry run: %+v", dry)
 	}
-<<<<<<< main
-	if wet := w.purge(contract.CleanupRequest{}, Options{}); wet.Purged != dry.Purged || wet.Commits != dry.Commits || wet.Bytes != dry.Bytes {
-		t.Errorf("the dry run says %+v, the purge %+v", dry, wet)
-=======
 	if done := w.purge(contract.CleanupRequest{}, Options{}); done.Purged != dry.Purged || done.Commits != dry.Commits || done.Bytes != dry.Bytes {
 		t.Errorf("the dry run says %+v, the purge %+v", dry, done)
->>>>>>> local
 	}
 }
 
