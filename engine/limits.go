@@ -134,14 +134,14 @@ func (l *limiter) makeRoom(now time.Time) {
 	if len(l.buckets) < maxBuckets {
 		return
 	}
-	var any string
+	var somebody string
 	for user, b := range l.buckets {
-		if any = user; l.left(b, now) >= l.most() {
+		if somebody = user; l.left(b, now) >= l.most() {
 			delete(l.buckets, user)
 		}
 	}
 	if len(l.buckets) >= maxBuckets {
-		delete(l.buckets, any)
+		delete(l.buckets, somebody)
 	}
 }
 
@@ -162,6 +162,7 @@ func (l *limiter) outgrown(r *Request, s *domain.Session) error {
 	switch r.Verb {
 	case domain.VerbCancel, domain.VerbComplete, domain.VerbDelete, domain.VerbFork:
 		return nil
+	default:
+		return over(r, "session %q has %d commits, the most there may be; fork it to go on, or cancel, complete or delete it", s.ID, s.Commits)
 	}
-	return over(r, "session %q has %d commits, the most there may be; fork it to go on, or cancel, complete or delete it", s.ID, s.Commits)
 }
