@@ -147,10 +147,14 @@ func TestCleanupFlags(t *testing.T) {
 }
 
 func TestReportsAddUp(t *testing.T) {
-	one := &contract.CleanupReport{Purged: 1, Failed: 1, Bytes: 5, Duration: domain.Duration(time.Second), Reasons: map[contract.CleanupReason]int{"idle": 2},
-		Skipped: map[contract.CleanupOutcome]int{}, Problems: []contract.CleanupResult{{Why: "a"}}}
-	two := &contract.CleanupReport{Purged: 2, Stopped: true, Bytes: 6, Duration: domain.Duration(time.Second), Reasons: map[contract.CleanupReason]int{"idle": 1},
-		Skipped: map[contract.CleanupOutcome]int{"held": 3}, Warning: "w"}
+	one := &contract.CleanupReport{
+		Purged: 1, Failed: 1, Bytes: 5, Duration: domain.Duration(time.Second), Reasons: map[contract.CleanupReason]int{"idle": 2},
+		Skipped: map[contract.CleanupOutcome]int{}, Problems: []contract.CleanupResult{{Why: "a"}},
+	}
+	two := &contract.CleanupReport{
+		Purged: 2, Stopped: true, Bytes: 6, Duration: domain.Duration(time.Second), Reasons: map[contract.CleanupReason]int{"idle": 1},
+		Skipped: map[contract.CleanupOutcome]int{"held": 3}, Warning: "w",
+	}
 	sum := added(added(nil, one), two)
 	if sum.Purged != 3 || !sum.Stopped || sum.Bytes != 11 || sum.Reasons["idle"] != 3 || sum.Skipped["held"] != 3 || sum.Warning != "w" || sum.Duration != domain.Duration(2*time.Second) {
 		t.Errorf("the sum is %+v", sum)

@@ -62,7 +62,9 @@ func TestServerElsewhere(t *testing.T) {
 	w := &world{t: t, realm: realm, node: node, names: realm.Names(), log: &lockedText{}, handed: map[string][]byte{}}
 	w.startEngine(realm, node.Dial)
 	must(t, w.as(auth.RoleUser, "ada"), w.names.Command("ada", "s", domain.VerbCreate), onePlan)
-	dial := func(name string, options ...nats.Option) (*nats.Conn, error) { return nats.Connect(ns.ClientURL(), options...) }
+	dial := func(name string, options ...nats.Option) (*nats.Conn, error) {
+		return nats.Connect(ns.ClientURL(), options...)
+	}
 	proofs, err := realm.Prove(t.Context(), dial)
 	if err != nil {
 		t.Fatal(err)

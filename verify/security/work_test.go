@@ -125,8 +125,12 @@ func TestClaimedIdentities(t *testing.T) {
 	must(t, bob, n.Command("bob", "s", domain.VerbCreate), onePlan)
 	info := `{"acc":"` + w.realm.Account(auth.RoleUser) + `","name_tag":"bob"}`
 	for _, header := range []nats.Header{
-		{"Nats-Request-Info": {info}}, {"Nats-Request-Info": {info, info}}, {"nats-request-info": {info}},
-		{"Reprise-Actor": {"bob"}}, {"Nats-Expected-Last-Subject-Sequence": {"0"}}, {"Status": {"200"}},
+		{"Nats-Request-Info": {info}},
+		{"Nats-Request-Info": {info, info}},
+		{"nats-request-info": {info}},
+		{"Reprise-Actor": {"bob"}},
+		{"Nats-Expected-Last-Subject-Sequence": {"0"}},
+		{"Status": {"200"}},
 	} {
 		m := &nats.Msg{Subject: n.Command("bob", "s", domain.VerbStart), Header: header}
 		if reply, err := mallory.RequestMsg(m, 200*time.Millisecond); err == nil {
