@@ -66,7 +66,12 @@ func (s *service) startNode() error {
 
 // startEngine starts one more engine on the server and waits until it answers.
 func (s *service) startEngine() error {
-	e, err := engine.New(engine.Config{Dial: s.node.Dial, Memory: s.storage.memory})
+	return s.run(engine.Config{Dial: s.node.Dial, Memory: s.storage.memory})
+}
+
+// run starts an engine and waits until it answers.
+func (s *service) run(cfg engine.Config) error {
+	e, err := engine.New(cfg)
 	if err != nil {
 		return err
 	}
