@@ -27,6 +27,7 @@ func (e *Engine) openOperations(ctx context.Context, p *parts, js jetstream.JetS
 	if err != nil {
 		return err
 	}
+	p.executor.commander.horizon = e.cfg.Cleanup.Policy.Tombstones.Std()
 	p.operations = newOperations(operationsConfig{
 		CleanupConfig: e.cfg.Cleanup, Names: e.names, ID: e.cfg.ID, Cleaner: cleaner, Audit: audit, Lease: p.holder.kv,
 		OpenArchive: func(ctx context.Context, target string) (cleanup.Archiver, error) {

@@ -76,7 +76,9 @@ type commander struct {
 	jitter func() float64
 	log    *slog.Logger
 	sweep  *sweeper
-	limits *limiter // nil for none
+	// horizon is how long tombstones are kept; 0 where ids of any age may be new.
+	horizon time.Duration
+	limits  *limiter // nil for none
 }
 
 func newCommander(cfg commanderConfig) *commander {

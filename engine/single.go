@@ -87,6 +87,9 @@ func (c *commander) admit(r Request, a eventstore.Aggregate) error {
 		_, err := domain.Decide(s, &domain.Start{}, domain.Env{})
 		return err
 	}
+	if err := c.tooOld(r, s); err != nil {
+		return err
+	}
 	if r.Expect == nil || *r.Expect == s.Version {
 		return c.limits.outgrown(&r, s)
 	}
