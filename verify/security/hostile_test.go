@@ -2,6 +2,7 @@ package security
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -154,7 +155,7 @@ func TestHalfOpenConnections(t *testing.T) {
 		for err = nil; err == nil; {
 			_, err = reader.ReadString('\n')
 		}
-		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 			t.Fatal("a connection without credentials lives on")
 		}
 	}
@@ -198,8 +199,12 @@ func TestReplays(t *testing.T) {
 		body string
 	}
 	script := []sent{
-		{domain.VerbCreate, "c1", `{"keepOpen":true}`}, {domain.VerbStart, "c2", "{}"}, {domain.VerbPause, "c3", "{}"}, {domain.VerbResume, "c4", "{}"},
-		{domain.VerbMetadataSet, "c5", `{"set":{"k":"v"}}`}, {domain.VerbCancel, "c6", "{}"},
+		{domain.VerbCreate, "c1", `{"keepOpen":true}`},
+		{domain.VerbStart, "c2", "{}"},
+		{domain.VerbPause, "c3", "{}"},
+		{domain.VerbResume, "c4", "{}"},
+		{domain.VerbMetadataSet, "c5", `{"set":{"k":"v"}}`},
+		{domain.VerbCancel, "c6", "{}"},
 	}
 	send := func(s sent) *nats.Msg {
 		m := &nats.Msg{Subject: n.Command("ada", "s", s.verb), Data: []byte(s.body), Header: nats.Header{contract.HeaderCommandID: {s.id}}}
