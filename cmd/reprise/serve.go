@@ -224,7 +224,7 @@ func (a *app) serveEngine(ctx context.Context, node *natsnode.Node, cfg engine.C
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
-	if err := a.announce(node, cfg.Prefix); err != nil {
+	if err := a.announce(node, cfg); err != nil {
 		return errors.Join(err, stopHost(ctx, h))
 	}
 	for {
@@ -295,8 +295,8 @@ func waitRecovered(ctx context.Context, node *natsnode.Node) bool {
 }
 
 // announce says once that commands are answered, where, and how to try it.
-func (a *app) announce(node *natsnode.Node, prefix string) error {
-	names, err := contract.NewNames(prefix)
+func (a *app) announce(node *natsnode.Node, cfg engine.Config) error {
+	names, err := contract.NewNames(cfg.Prefix)
 	if err != nil {
 		return err
 	}
@@ -304,6 +304,9 @@ func (a *app) announce(node *natsnode.Node, prefix string) error {
 	if url := node.URL(); url != "" {
 		where = url
 		try = fmt.Sprintf("; try: nats -s %s req %s '{}'", url, names.Query(a.owner(), contract.QueryList))
+	}
+	if cfg.Accounts != nil {
+		try = "; it asks for credentials: reprise auth add user NAME"
 	}
 	_, err = fmt.Fprintf(a.out, "reprise is ready: %s (%s)%s\n", where, node, try)
 	return err
