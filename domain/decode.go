@@ -128,11 +128,8 @@ func decodeBatch(body []byte) (Command, error) {
 // inBatchAllowed reports whether a verb may stand in a batch: those of users but
 // for the ones that touch another session or end this one.
 func inBatchAllowed(verb Verb) bool {
-	switch verb {
-	case VerbFork, VerbDelete, VerbBatch:
-		return false
-	}
-	return slices.Contains(UserVerbs(), verb)
+	ends := []Verb{VerbFork, VerbDelete, VerbBatch}
+	return slices.Contains(UserVerbs(), verb) && !slices.Contains(ends, verb)
 }
 
 // DecodeStrict reads one JSON object into v, a pointer to a struct, and rejects,

@@ -93,8 +93,7 @@ func notDuration(err error) error {
 
 // durationWords returns what notDuration was told.
 func durationWords(err error) string {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return wrong.Value
 	}
 	return err.Error()

@@ -3,6 +3,7 @@ package domain
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strconv"
 	"strings"
@@ -243,15 +244,12 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 		}
 	}
 	fields := map[string]reflect.Type{}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case name == "-" || !f.IsExported() && !f.Anonymous:
 		case f.Anonymous && name == "":
-			for inner, typ := range fieldsOf(f.Type) {
-				fields[inner] = typ
-			}
+			maps.Copy(fields, fieldsOf(f.Type))
 		case name == "":
 			fields[f.Name] = f.Type
 		default:

@@ -75,8 +75,7 @@ func tooLarge(err error, p eventstore.Proposal) error {
 // problem is the body of the answer to a request that failed.
 func problem(err error, commandID string) contract.Error {
 	e := contract.Error{Message: err.Error(), CommandID: commandID}
-	var conflict *versionConflict
-	if errors.As(err, &conflict) {
+	if conflict, ok := errors.AsType[*versionConflict](err); ok {
 		e.Version = conflict.version
 	}
 	var rejected *domain.Rejection
