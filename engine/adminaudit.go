@@ -37,7 +37,7 @@ func openAuditLog(ctx context.Context, js jetstream.JetStream, names contract.Na
 		Name: names.AuditStream(), Subjects: []string{names.Audit(">")},
 		Description: "Reprise: what was cleaned up, when and by whom",
 		Retention:   jetstream.LimitsPolicy, Storage: storage, Replicas: replicas, MaxAge: auditAge,
-		DenyDelete: true,
+		DenyDelete: true, AllowDirect: true, // auditors read by direct gets
 	})
 	return &auditLog{js: js, stream: stream, names: names}, err
 }
