@@ -96,7 +96,7 @@ the server that ` + "`reprise serve`" + ` runs on it, or, if there is none, dire
 
 Exit codes: 0 done, 1 rejected or failed, 2 wrong command line, 3 no such
 session, 4 server or engine out of reach, 5 outcome unknown (send it again with
-the same --command-id).`,
+the same --command-id), 6 a run that was paused.`,
 		Example: `  reprise run examples/release.yaml
   reprise session create release -f examples/release.yaml --start
   reprise session show release
