@@ -7,6 +7,8 @@ COVER ?= 90
 # How long each fuzz target and each benchmark runs.
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
+# How long the soak goes on; REPRISE_SOAK_SEED takes the seed of an earlier one.
+SOAK ?= 3m
 
 # The directories of the modules that go.work joins; `work` names all their
 # packages, so a new module is tested from the day it is joined.
@@ -64,6 +66,10 @@ bench: ## Run every benchmark for BENCHTIME
 .PHONY: bench-purge
 bench-purge: ## Measure commands to other sessions while 20,000 are purged
 	$(GO) test -run='^$$' -bench=DuringPurge -benchtime=1x ./engine
+
+.PHONY: soak
+soak: ## Kill engines and workers under load for SOAK, then check it all
+	REPRISE_SOAK=$(SOAK) $(GO) test -count=1 -timeout 30m -v -run TestSoak ./verify/soak
 
 .PHONY: demo
 demo: build ## Show run, pause, resume, retry, skip, cancel, history, delete
