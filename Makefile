@@ -31,6 +31,8 @@ build: ## Build the reprise command into bin/
 .PHONY: test
 test: ## Test every module with the race detector
 	$(GO) test -race work
+	@# What nats-server's own races would disturb; see the skips in there.
+	$(GO) test -run 'FullDisk|RunRecovers' ./natsnode ./cmd/reprise
 
 .PHONY: timing
 timing: ## Hold deadlines to 250 ms; on a machine that does nothing else

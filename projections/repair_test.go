@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,10 +21,15 @@ func bend(store *MemoryViews, change func(views map[string]View)) {
 func TestCompareAndHeal(t *testing.T) {
 	w := newWorld(t)
 	store := NewMemoryViews()
-	var healed []eventstore.Key
+	var mu sync.Mutex
+	healed := map[eventstore.Key]bool{}
 	views, err := NewViews(ViewsConfig{
 		Source: w.store, Store: store, Report: w.report.add, MinAge: time.Millisecond,
-		Healed: func(a eventstore.Aggregate) { healed = append(healed, a.Key) },
+		Healed: func(a eventstore.Aggregate) {
+			mu.Lock()
+			defer mu.Unlock()
+			healed[a.Key] = true
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -62,8 +68,15 @@ func TestCompareAndHeal(t *testing.T) {
 	if err := views.Heal(ctx, keys...); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := views.Compare(ctx); err != nil || len(found) != 0 || len(healed) != len(want) {
-		t.Errorf("after healing: %v, error %v; healed %v", found, err, healed)
+	if found, err := views.Compare(ctx); err != nil || len(found) != 0 {
+		t.Errorf("after healing: %v, error %v", found, err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for k := range want { // the sweep that began with Run may have healed more
+		if !healed[k] {
+			t.Errorf("%s was not healed; %v were", k, healed)
+		}
 	}
 	if _, err := store.Get(ctx, "ada.ghost"); !errors.Is(err, ErrNoView) {
 		t.Errorf("the ghost: %v", err)

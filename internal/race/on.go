@@ -1,0 +1,7 @@
+//go:build race
+
+// Package race tells tests whether the race detector watches them.
+package race
+
+// Enabled says that the race detector is on.
+const Enabled = true
