@@ -12,4 +12,6 @@
 //	given_test.go       steps that lead to a state
 //	when_*_test.go      steps in which something happens
 //	then_*_test.go      steps that look
+//	crew_test.go        workers that run on their own, and what they see
+//	execution_test.go   the steps about them
 package features
