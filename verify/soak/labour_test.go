@@ -139,18 +139,32 @@ func (c *chronicle) checkApart(w *town, a, b *stint) error {
 	return nil
 }
 
-// overlaps counts pairs of runs at the same time; all of them were excused.
-func overlaps(all []*stint) (n int) {
+// overlaps counts pairs of runs at the same time by how the earlier attempt was
+// taken away.
+func (c *chronicle) overlaps(all []*stint) map[string]int {
+	counts := map[string]int{}
 	bySteps := map[stepKey][]*stint{}
 	for _, s := range all {
 		for _, other := range bySteps[s.stepKey] {
 			if s.start.Before(other.end) && other.start.Before(s.end) {
-				n++
+				counts[c.ending(s, other)]++
 			}
 		}
 		bySteps[s.stepKey] = append(bySteps[s.stepKey], s)
 	}
-	return n
+	return counts
+}
+
+// ending names the end of the earlier of two attempts.
+func (c *chronicle) ending(a, b *stint) string {
+	first := a
+	if b.attempt < a.attempt {
+		first = b
+	}
+	if c.deleted(first.stepKey) {
+		return "deleted since"
+	}
+	return string(c.finished[first.attemptKey])
 }
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }

@@ -92,5 +92,27 @@ func unfinished(s *domain.Session) string {
 			}
 		}
 	}
+	if s.State == domain.StateRunning && !expectant(s) {
+		return "it is RUNNING and waits for nothing"
+	}
 	return ""
+}
+
+// expectant reports whether a session that runs waits for a command: for more
+// chains, for more steps, or for a person to do one.
+func expectant(s *domain.Session) bool {
+	if s.KeepOpen {
+		return true
+	}
+	for _, chain := range s.Chains {
+		if chain.Open {
+			return true
+		}
+		for _, step := range chain.Steps {
+			if step.Manual && s.Blocker(chain.ID, step.ID, time.Now()) == "" {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -146,7 +146,7 @@ func summarise(t *testing.T, w *town, k *told, c *chronicle, stints []*stint) {
 	}
 	t.Logf("sessions: %d %v", len(c.tales), states)
 	t.Logf("commits: %d; acknowledged commands: %d; queued: %d; refused: %v", len(c.commits), len(k.replies), len(k.queued), k.refused)
-	t.Logf("attempts run: %d; at the same time after a lost lease: %d; killed: %v", len(stints), overlaps(stints), w.did)
+	t.Logf("attempts run: %d; side by side because the earlier one was taken away: %v; killed: %v", len(stints), c.overlaps(stints), w.did)
 	t.Logf("events: %v", c.events)
 }
 
