@@ -68,9 +68,6 @@ func (x *execution) whenCarriedOut(sc *godog.ScenarioContext) {
 }
 
 func (x *execution) thenCarriedOut(sc *godog.ScenarioContext) {
-	sc.Then(`^step "([^"]*)" of (\w+)'s session "([^"]*)" becomes ([A-Z]+)$`, func(step, user, session, status string) error {
-		return eventually(func() error { return x.stepIs(step, user, session, status) })
-	})
 	sc.Then(`^worker (\w+) is at "([^"]*)" of (\w+)'s session "([^"]*)"$`, func(worker, step, user, session string) error {
 		return eventually(func() error { return x.isAt(worker, step, user, session) })
 	})
@@ -314,8 +311,11 @@ func (x *execution) toldToStop(step, session, why string) error {
 		if err != nil {
 			return err
 		}
-		if a.cause == nil || !strings.Contains(a.cause.Error(), why) {
-			return fmt.Errorf("it was told %v", a.cause)
+		if a.cause == nil {
+			return errors.New("it was told nothing")
+		}
+		if !strings.Contains(a.cause.Error(), why) {
+			return fmt.Errorf("it was told something else: %w", a.cause)
 		}
 		return nil
 	})
