@@ -256,7 +256,9 @@ func (p *portability) export() ([]byte, error) {
 func (p *portability) load(file []byte, o archive.ImportOptions) error {
 	return opened(p.svc, func(ctx context.Context, _ jetstream.JetStream, store *eventstore.Store) (err error) {
 		p.report, err = archive.Import(ctx, store, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(file)), nil }, o)
-		return err
+		info, infoErr := store.Info(ctx)
+		p.saw(store.Position(info.Last)) // what is asked next has to have seen the import
+		return errors.Join(err, infoErr)
 	})
 }
 
