@@ -25,6 +25,8 @@ const maxShownData = 100
 // sending are the flags of everything that changes something.
 type sending struct {
 	dryRun, okIfAlready, quiet bool
+	// okIfMissing says that a session that is not there, or gone, is no error.
+	okIfMissing bool
 	commandID                  string
 	expect                     uint64
 	// operator sends it on the operator's subject.
@@ -61,7 +63,7 @@ func (s *sending) options(cmd *cobra.Command) []client.CommandOption {
 func (a *app) send(cmd *cobra.Command, s *sending, session string, command domain.Command) error {
 	return a.withClient(cmd.Context(), s.operator, func(c *client.Client) error {
 		reply, err := c.Do(cmd.Context(), session, command, s.options(cmd)...)
-		if s.okIfAlready && client.CodeOf(err) == domain.CodeAlready {
+		if s.okay(client.CodeOf(err)) {
 			_, _ = fmt.Fprintln(a.err, "reprise: "+term.Safe(err.Error()))
 			return nil
 		}
@@ -70,6 +72,12 @@ func (a *app) send(cmd *cobra.Command, s *sending, session string, command domai
 		}
 		return a.answer(s, reply)
 	})
+}
+
+// okay reports whether a rejection with that code is what the caller wants.
+func (s *sending) okay(code domain.Code) bool {
+	missing := code == domain.CodeNotFound || code == domain.CodeGone
+	return s.okIfAlready && code == domain.CodeAlready || s.okIfMissing && missing
 }
 
 // answer writes the reply of a command.

@@ -173,13 +173,14 @@ func (a *app) completeCommand() *cobra.Command {
 
 func (a *app) deleteCommand() *cobra.Command {
 	var d domain.Delete
-	cmd, _ := a.simple("delete", "Delete a session for good",
+	cmd, s := a.simple("delete", "Delete a session for good",
 		`Delete a session with its chains, steps and history. Only a tombstone remains,
 and the id is not free again. A RUNNING session needs --force, which cancels it
 first; a session on hold is not deleted.`,
-		"  reprise session delete release --dry-run\n  reprise session delete release --force --reason 'test run'",
+		"  reprise session delete release --dry-run\n  reprise session delete release --force --reason 'test run'\n  reprise session delete release --force --ignore-missing",
 		func() domain.Command { return &d })
 	cmd.Flags().BoolVar(&d.Force, "force", false, "also a RUNNING session")
+	cmd.Flags().BoolVar(&s.okIfMissing, "ignore-missing", false, "exit 0 if there is no such session, or it is gone")
 	reasonFlag(cmd, &d.Reason)
 	return cmd
 }
