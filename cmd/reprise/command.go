@@ -27,8 +27,8 @@ type sending struct {
 	dryRun, okIfAlready, quiet bool
 	// okIfMissing says that a session that is not there, or gone, is no error.
 	okIfMissing bool
-	commandID                  string
-	expect                     uint64
+	commandID   string
+	expect      uint64
 	// operator sends it on the operator's subject.
 	operator string
 }
