@@ -88,6 +88,21 @@ Feature: Cleaning up
       Then the report counts 1 "protected" and 0 purged
       And ada's session "release" is PAUSED
 
+  Rule: What is to be archived is purged only once its history is in the archive
+
+    Example: The archive is there
+      Given ada has a completed session "release"
+      And an archive is set up
+      When operator olga archives and purges with completed sessions kept for "0s"
+      Then the archive holds 1 history
+      And the report counts 1 purged
+
+    Example: The archive can't be reached
+      Given ada has a completed session "release"
+      When operator olga archives and purges with completed sessions kept for "0s"
+      Then the purge is refused because "it has to be there"
+      And ada's session "release" is COMPLETED
+
   Rule: A purge that was broken off is completed by the next one
 
     @check-08

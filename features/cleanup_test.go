@@ -9,6 +9,7 @@ import (
 
 	"github.com/cucumber/godog"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"reprise/contract"
 	"reprise/domain"
@@ -21,6 +22,53 @@ type housekeeping struct {
 
 	plan   *contract.CleanupPlan
 	report *contract.CleanupReport
+	// refused is what became of a purge that archives.
+	refused error
+}
+
+// attic is the name of the scenario's archive.
+func (h *housekeeping) attic() string { return fmt.Sprintf("attic-%d", h.number) }
+
+func (h *housekeeping) setUpArchive() error {
+	nc, err := h.conn()
+	if err != nil {
+		return err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	_, err = js.CreateObjectStore(context.Background(), jetstream.ObjectStoreConfig{Bucket: h.attic(), Storage: jetstream.MemoryStorage})
+	return err
+}
+
+// archived counts the histories in the archive that can be read to their end.
+func (h *housekeeping) archived(want int) error {
+	if h.refused != nil {
+		return h.refused
+	}
+	nc, err := h.conn()
+	if err != nil {
+		return err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	bucket, err := js.ObjectStore(context.Background(), h.attic())
+	if err != nil {
+		return err
+	}
+	objects, err := bucket.List(context.Background())
+	if err != nil || len(objects) != want {
+		return fmt.Errorf("the archive holds %d objects, %w", len(objects), err)
+	}
+	for _, o := range objects {
+		if _, err := bucket.GetBytes(context.Background(), o.Name); err != nil {
+			return fmt.Errorf("%s: %w", o.Name, err)
+		}
+	}
+	return nil
 }
 
 func (w *world) housekeeping(sc *godog.ScenarioContext) {
@@ -40,6 +88,19 @@ func (w *world) housekeeping(sc *godog.ScenarioContext) {
 		r.DryRun = true
 		return h.purge(r)
 	}))
+	sc.Given(`^an archive is set up$`, h.setUpArchive)
+	sc.When(`^operator (\w+) archives and purges with `+states+` sessions kept for "([^"]*)"$`, kept(func(r contract.CleanupRequest) error {
+		r.Archive = "bucket:" + h.attic()
+		h.refused = h.purge(r)
+		return nil
+	}))
+	sc.Then(`^the archive holds (\d+) histor(?:y|ies)$`, h.archived)
+	sc.Then(`^the purge is refused because "([^"]*)"$`, func(because string) error {
+		if h.refused == nil || !strings.Contains(h.refused.Error(), because) {
+			return fmt.Errorf("the purge ended with %w", h.refused)
+		}
+		return nil
+	})
 	sc.Given(`^operator \w+ has purged (idle|completed) sessions$`, h.hasPurged)
 	sc.Given(`^operator \w+ purges cancelled sessions while the service is restarted$`, h.purgeBrokenOff)
 	sc.When(`^operator \w+ purges by that plan$`, func() error { return h.purge(contract.CleanupRequest{Plan: h.plan}) })
