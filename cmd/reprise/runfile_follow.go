@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -239,9 +240,13 @@ type pausing struct {
 	crew *crew
 	// begun is set at the interrupt, alone once the worker's end was seen.
 	begun, alone bool
-	asked        chan error
-	patience     <-chan time.Time
+	// busy is set before asked gets a nil: something was in flight at the pause.
+	busy     bool
+	asked    chan error
+	patience <-chan time.Time
 }
+
+func quiesced(e contract.EventSummary) bool { return e.Type == domain.TypeSessionQuiesced }
 
 // interrupted is the end of ctx until that was noticed.
 func (p *pausing) interrupted(ctx context.Context) <-chan struct{} {
@@ -273,7 +278,8 @@ func (p *pausing) begin(ctx context.Context) error {
 // pause asks for it; asked gets the answer.
 func (p *pausing) pause(ctx context.Context, mode domain.PauseMode) {
 	go func() {
-		_, err := p.r.client.Pause(ctx, p.r.id, domain.Pause{Mode: mode, Reason: "the run was interrupted"})
+		reply, err := p.r.client.Pause(ctx, p.r.id, domain.Pause{Mode: mode, Reason: "the run was interrupted"})
+		p.busy = err == nil && !slices.ContainsFunc(reply.Events, quiesced)
 		select {
 		case p.asked <- err:
 		case <-ctx.Done():
@@ -292,7 +298,11 @@ func (p *pausing) answered(err error) error {
 	if err != nil {
 		return fmt.Errorf("the session could not be paused: %w", err)
 	}
-	if n := p.r.board.Session().InFlight; n > 0 && p.patience != nil {
+	n := p.r.board.Session().InFlight
+	if p.busy { // what was begun last may not be on the board yet
+		n = max(n, 1)
+	}
+	if n > 0 && p.patience != nil {
 		p.r.show.notice(fmt.Sprintf("pausing: %s in flight may go on for %s; interrupt again to stop at once",
 			plural(n, "step"), p.r.f.patience.String()))
 	}
