@@ -3,22 +3,26 @@ package natsnode
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// The bounds of a recovery: how long JetStream may take to stop, and how often
-// it is asked.
+// The bounds of a recovery: how long trouble with a stream must last before it is
+// believed, how long JetStream may take to stop, and how often it is asked.
 const (
-	stopPatience = 30 * time.Second
-	stopPause    = 10 * time.Millisecond
+	doubtPatience = 2 * time.Second
+	stopPatience  = 30 * time.Second
+	stopPause     = 10 * time.Millisecond
 )
 
 // Healthy returns nil when the node can store messages now; otherwise a sentence
 // that is ErrStorage, ErrUnreachable, ErrNoJetStream or ErrClosed. For an
-// embedded server it costs microseconds and asks nothing over the network; for
-// another it opens a connection and asks once.
+// embedded server it costs microseconds and asks nothing over the network, and
+// a stream it does not know counts once that was seen for two seconds; for another
+// it opens a connection and asks once.
 func (n *Node) Healthy(ctx context.Context) error {
 	switch {
 	case n.isClosed():
@@ -63,11 +67,64 @@ func (e *embedded) writable() error {
 	if !e.srv.JetStreamEnabled() {
 		return problemf(ErrStorage, nil, "%s: the embedded NATS server has turned JetStream off because the file system with %s refused a write", ErrStorage, e.dir)
 	}
-	health := e.srv.Healthz(&server.HealthzOptions{})
-	if health.Error == "" {
+	trouble, sure := e.streamTrouble()
+	if lasting := e.doubt.lasting(trouble, time.Now()); lasting == "" && !sure {
 		return nil
 	}
-	return problemf(ErrStorage, nil, "%s: the embedded NATS server says: %s", ErrStorage, health.Error)
+	return problemf(ErrStorage, nil, "%s: the embedded NATS server says: %s", ErrStorage, trouble)
+}
+
+// streamTrouble returns what the server says of a stream that it cannot use, ""
+// if there is none, and whether that is sure: trouble with a stream that the
+// server knows is, a directory without a stream may be one in the making.
+func (e *embedded) streamTrouble() (trouble string, sure bool) {
+	health := e.srv.Healthz(&server.HealthzOptions{Details: true})
+	for _, found := range health.Errors {
+		switch {
+		case found.Type != server.HealthzErrorStream && found.Type != server.HealthzErrorAccount:
+			continue
+		case e.knows(found.Account, found.Stream):
+			return found.Error, true
+		}
+		trouble = found.Error
+	}
+	return trouble, false
+}
+
+// knows says whether the server has the stream in use.
+func (e *embedded) knows(account, stream string) bool {
+	info, err := e.srv.Jsz(&server.JSzOptions{Account: account, Accounts: true, Streams: true})
+	if err != nil {
+		return false
+	}
+	for _, a := range info.AccountDetails {
+		if slices.ContainsFunc(a.Streams, func(s server.StreamDetail) bool { return s.Name == stream }) {
+			return true
+		}
+	}
+	return false
+}
+
+// A doubt is trouble with a stream that has been seen but not yet believed. The
+// server compares directories with the streams it knows, so a stream that is
+// just being made or deleted looks like one that is broken.
+type doubt struct {
+	mu      sync.Mutex
+	trouble string
+	since   time.Time
+}
+
+// lasting returns trouble if it has been the same for doubtPatience, else "".
+func (d *doubt) lasting(trouble string, now time.Time) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if trouble != d.trouble {
+		d.trouble, d.since = trouble, now
+	}
+	if now.Sub(d.since) < doubtPatience {
+		return ""
+	}
+	return trouble
 }
 
 // withinLimit says whether the server's own limit leaves room: over it every

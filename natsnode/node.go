@@ -39,6 +39,8 @@ type embedded struct {
 	lock *dirLock
 	// recovering lets one recovery run at a time.
 	recovering sync.Mutex
+	// doubt keeps trouble with a stream until it is sure.
+	doubt doubt
 }
 
 // Dial opens one more connection, named for `nats server report connections`.

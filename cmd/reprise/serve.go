@@ -271,16 +271,21 @@ func stopHost(ctx context.Context, h *host) error {
 	return h.stop(stopping)
 }
 
+// recoveryLooks is how often a node that looks well is looked at before its
+// engine's failure counts as one of the engine alone.
+const recoveryLooks = 4
+
 // waitRecovered waits for a storage that has failed to come back; false if that
 // is not what is wrong, or ctx has ended. An engine may notice a failure before
-// the node does, so even a node that looks well is given one interval.
+// the node is sure of it, so even a node that looks well is given some intervals.
 func waitRecovered(ctx context.Context, node *natsnode.Node) bool {
 	if !node.Embedded() {
 		return false
 	}
 	ticker := time.NewTicker(natsnode.DefaultHealthInterval)
 	defer ticker.Stop()
-	for failed := false; ; failed = true {
+	failed := false
+	for looks := 1; ; looks++ {
 		select {
 		case <-node.Recovered():
 			return true
@@ -288,7 +293,10 @@ func waitRecovered(ctx context.Context, node *natsnode.Node) bool {
 			return false
 		case <-ticker.C:
 		}
-		if err := node.Healthy(ctx); !errors.Is(err, natsnode.ErrStorage) {
+		switch err := node.Healthy(ctx); {
+		case errors.Is(err, natsnode.ErrStorage):
+			failed = true
+		case failed || err != nil || looks == recoveryLooks:
 			return failed && err == nil
 		}
 	}
