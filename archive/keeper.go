@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,6 +16,7 @@ import (
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/killpoint"
 )
 
 // ending is that of archives: every system can read gzip.
@@ -40,16 +42,47 @@ type Dir struct {
 	path  string
 }
 
-// NewDir makes the directory if it is missing.
+const (
+	// unfinished begins the names of files that are being written.
+	unfinished = ".writing-"
+	// abandonedAfter is the age at which such a file is that of a process that
+	// was killed; writing one takes a minute at most.
+	abandonedAfter = time.Hour
+)
+
+// NewDir makes the directory if it is missing, and removes what a process that
+// was killed had begun to write there.
 func NewDir(store *eventstore.Store, path string) (*Dir, error) {
 	path, err := filepath.Abs(path)
 	if err == nil {
 		err = os.MkdirAll(path, 0o700)
 	}
+	if err == nil {
+		err = removeAbandoned(path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the archive's directory: %w", err)
 	}
 	return &Dir{store: store, path: path}, nil
+}
+
+func removeAbandoned(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), unfinished) {
+			continue
+		}
+		info, err := entry.Info()
+		if err == nil && time.Since(info.ModTime()) > abandonedAfter {
+			err = os.Remove(filepath.Join(path, entry.Name()))
+		}
+		errs = append(errs, ignoreMissing(err))
+	}
+	return errors.Join(errs...)
 }
 
 // Archive returns the URL of the file. The errors are ErrNoSession, those of the
@@ -70,12 +103,14 @@ func (d *Dir) Archive(ctx context.Context, key eventstore.Key, upTo uint64) (str
 	if err := d.write(ctx, path, h); err != nil {
 		return "", fmt.Errorf("archive session %s: %w", key, err)
 	}
+	killpoint.Pass(killpoint.ArchiveKept)
 	return ref, nil
 }
 
-// write writes beside the file, reads that back, and gives it its name.
+// write writes a file in the same file system, reads that back, and gives it
+// its name.
 func (d *Dir) write(ctx context.Context, path string, h *history) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), ".writing-*")
+	file, err := os.CreateTemp(d.path, unfinished+"*")
 	if err != nil {
 		return err
 	}
@@ -88,9 +123,11 @@ func (d *Dir) write(ctx context.Context, path string, h *history) (err error) {
 	if err = errors.Join(err, file.Close()); err != nil {
 		return err
 	}
+	killpoint.Pass(killpoint.ArchiveWritten)
 	if err = confirmFile(ctx, file.Name(), h); err != nil {
 		return err
 	}
+	killpoint.Pass(killpoint.ArchiveChecked)
 	if err = os.Rename(file.Name(), path); err != nil {
 		return err
 	}
@@ -158,11 +195,13 @@ func (o *ObjectStore) Archive(ctx context.Context, key eventstore.Key, upTo uint
 	_, err = o.bucket.Put(ctx, jetstream.ObjectMeta{Name: name, Description: "Reprise: the history of session " + key.String()}, out)
 	_ = out.CloseWithError(errors.New("the server takes no more")) // it never fails
 	if err = errors.Join(err, <-written); err == nil {
+		killpoint.Pass(killpoint.ArchiveWritten)
 		err = o.confirm(ctx, name, h)
 	}
 	if err != nil {
 		return "", fmt.Errorf("archive session %s in bucket %s: %w", key, o.name, err)
 	}
+	killpoint.Pass(killpoint.ArchiveKept)
 	return ref, nil
 }
 

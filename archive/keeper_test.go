@@ -156,7 +156,7 @@ func TestArchivesThatCannotBeKept(t *testing.T) {
 	if _, err := dir.Archive(ctx, w.key("ann", 1), 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(path, "ann", ".writing-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(path, unfinished+"*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -247,5 +247,29 @@ func TestBudget(t *testing.T) {
 	cancel()
 	if err := b.take(ctx, 6); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestAbandonedFilesAreRemoved: those of a process that was killed, and not one
+// that is being written.
+func TestAbandonedFilesAreRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	path := t.TempDir()
+	for name, age := range map[string]time.Duration{unfinished + "1": 2 * abandonedAfter, unfinished + "2": 0, "kept": 2 * abandonedAfter} {
+		file := filepath.Join(path, name)
+		w.must(os.WriteFile(file, nil, 0o600))
+		w.must(os.Chtimes(file, time.Time{}, time.Now().Add(-age)))
+	}
+	_, err := NewDir(w.store, path)
+	w.must(err)
+	var left []string
+	entries, err := os.ReadDir(path)
+	w.must(err)
+	for _, entry := range entries {
+		left = append(left, entry.Name())
+	}
+	if got := strings.Join(left, " "); got != unfinished+"2 kept" {
+		t.Errorf("left are %s", got)
 	}
 }

@@ -66,8 +66,10 @@ type operationsConfig struct {
 	// OpenArchive opens an archive by what a request calls it.
 	OpenArchive func(ctx context.Context, target string) (cleanup.Archiver, error)
 	Audit       *auditLog
-	// Lease says which engine is the holder.
-	Lease jetstream.KeyValue
+	// Lease says which engine is the holder, and Acquired with which revision of
+	// it this one became that.
+	Lease    jetstream.KeyValue
+	Acquired func() uint64
 	// Writable returns why nothing may be removed now; nil if it may.
 	Writable func() error
 	Clock    func() time.Time
@@ -93,7 +95,11 @@ type operations struct {
 
 // term is a time in which this engine holds: until the context of the holder's
 // work ends.
-type term struct{ ctx context.Context } //nolint:containedctx // see above
+type term struct {
+	ctx context.Context //nolint:containedctx // see above
+	// lease is the revision with which it began.
+	lease uint64
+}
 
 // operation is a run.
 type operation struct {
@@ -123,7 +129,7 @@ func newOperations(cfg operationsConfig) *operations {
 // hold answers as the holder, and keeps to the schedule, until ctx ends. Runs
 // end with it.
 func (o *operations) hold(ctx context.Context) error {
-	o.setTerm(&term{ctx})
+	o.setTerm(&term{ctx, o.Acquired()})
 	defer o.runs.Wait()
 	defer o.setTerm(nil)
 	if o.Every > 0 {
@@ -145,41 +151,59 @@ func (o *operations) setTerm(t *term) {
 var errNotHolder = errors.New("another engine is the holder")
 
 // awaitTerm returns the holder's context. At a start it takes a moment until
-// somebody is the holder. The error is errNotHolder if that is another engine,
-// and a rejection if it is nobody.
+// somebody is the holder. The error is errNotHolder if another engine is and
+// gives signs of life: the lease may be that of a dead one, whose successor
+// answers. It is a rejection if nobody is the holder.
 func (o *operations) awaitTerm() (context.Context, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), holderPatience)
 	defer cancel()
+	look := time.NewTicker(leaseRenewal / 2)
+	defer look.Stop()
+	var other uint64 // the revision that another engine's lease had at first
 	for {
 		o.mu.Lock()
 		term, changed := o.term, o.changed
 		o.mu.Unlock()
+		if term != nil && other > 0 && term.lease != other+1 {
+			return nil, errNotHolder // the other one renewed its lease, or gave it back
+		}
 		if term != nil {
 			return term.ctx, nil
 		}
-		if id, err := o.holderID(ctx); err == nil && id != "" && id != o.ID {
+		switch lease := o.othersLease(ctx); {
+		case other == 0:
+			other = lease
+		case lease > 0 && lease != other:
 			return nil, errNotHolder
 		}
 		select {
 		case <-changed:
+		case <-look.C:
 		case <-o.closing:
-			return nil, stopping()
+			return nil, o.nobody(other, stopping())
 		case <-ctx.Done():
-			return nil, domain.Reject(domain.CodeUnavailable, domain.StateNone, "no engine is the holder, which alone cleans up; ask again in a moment, and see the log if that doesn't help")
+			return nil, o.nobody(other, domain.Reject(domain.CodeUnavailable, domain.StateNone, "no engine is the holder, which alone cleans up; ask again in a moment, and see the log if that doesn't help"))
 		}
 	}
 }
 
-// holderID returns the id of the engine that holds; "" if none does.
-func (o *operations) holderID(ctx context.Context) (string, error) {
+// nobody is the error for an engine that is not the holder: none of its business
+// if another one had the lease.
+func (o *operations) nobody(other uint64, err error) error {
+	if other > 0 {
+		return errNotHolder
+	}
+	return err
+}
+
+// othersLease returns the revision of the lease if another engine has it; 0 if
+// none has, or if that can't be known now.
+func (o *operations) othersLease(ctx context.Context) uint64 {
 	entry, err := o.Lease.Get(ctx, leaseKey)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return "", nil
+	if err != nil || string(entry.Value()) == o.ID {
+		return 0
 	}
-	if err != nil {
-		return "", err
-	}
-	return string(entry.Value()), nil
+	return entry.Revision()
 }
 
 // begin starts a run, of which there is one at a time. The caller ends it.

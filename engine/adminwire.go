@@ -29,7 +29,8 @@ func (e *Engine) openOperations(ctx context.Context, p *parts, js jetstream.JetS
 	}
 	p.executor.commander.horizon = e.cfg.Cleanup.Policy.Tombstones.Std()
 	p.operations = newOperations(operationsConfig{
-		CleanupConfig: e.cfg.Cleanup, Names: e.names, ID: e.cfg.ID, Cleaner: cleaner, Audit: audit, Lease: p.holder.kv,
+		CleanupConfig: e.cfg.Cleanup, Names: e.names, ID: e.cfg.ID, Cleaner: cleaner, Audit: audit,
+		Lease: p.holder.kv, Acquired: p.holder.acquired.Load,
 		OpenArchive: func(ctx context.Context, target string) (cleanup.Archiver, error) {
 			return e.cfg.Cleanup.openArchive(ctx, p.store, js, target)
 		},

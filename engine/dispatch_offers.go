@@ -10,6 +10,7 @@ import (
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/killpoint"
 )
 
 const (
@@ -97,6 +98,8 @@ func (d *dispatcher) perform(ctx context.Context, changes []*change) error {
 		}
 	}
 	err := each(ctx, deleteParallel, withdrawn, func(ctx context.Context, c *change) error {
+		killpoint.Pass(killpoint.TaskWithdrawing)
+		defer killpoint.Pass(killpoint.TaskWithdrawn)
 		return d.Streams.remove(ctx, c.withdraw)
 	})
 	for _, c := range changes {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -39,6 +40,8 @@ type holder struct {
 	id    string
 	clock func() time.Time
 	log   *slog.Logger
+	// acquired is the revision with which the lease was got last.
+	acquired atomic.Uint64
 }
 
 // ensureControl makes or opens the bucket in which engines agree who holds.
@@ -110,6 +113,8 @@ func (h *holder) checkClock(ctx context.Context, rev uint64) error {
 
 // hold runs work while the lease can be renewed.
 func (h *holder) hold(ctx context.Context, rev uint64, work func(context.Context) error) {
+	h.log.Info("this engine is the holder", "engine", h.id)
+	h.acquired.Store(rev)
 	workCtx, stop := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	var ended error
@@ -117,7 +122,6 @@ func (h *holder) hold(ctx context.Context, rev uint64, work func(context.Context
 		defer close(done)
 		ended = work(workCtx)
 	}()
-	h.log.Info("this engine is the holder", "engine", h.id)
 	rev, err := h.renew(workCtx, rev, done)
 	stop(err)
 	<-done

@@ -7,6 +7,7 @@ import (
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/killpoint"
 )
 
 // single is a command that is about one session.
@@ -64,12 +65,17 @@ func (t *single) decide(ctx context.Context) (outcome, error) {
 // append stores the commit. A session that is gone by it is compacted.
 func (t *single) append(ctx context.Context, o outcome) (contract.Reply, error) {
 	p := o.proposals[0]
+	if p.Next.Gone != nil {
+		killpoint.Pass(killpoint.SessionEnding)
+	}
 	a, err := t.c.store.Append(ctx, p)
 	if err != nil {
 		return contract.Reply{}, tooLarge(err, p)
 	}
 	if a.Session.Gone != nil {
+		killpoint.Pass(killpoint.SessionEnded)
 		t.c.sweep.now(ctx, a)
+		killpoint.Pass(killpoint.SessionCompacted)
 	}
 	reply := t.c.reply(t.r, p.Commit, a.Seq)
 	if o.claimed != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reprise/domain"
+	"reprise/internal/killpoint"
 )
 
 // ErrNotGone says that the session has no tombstone, or something came after it.
@@ -88,6 +89,7 @@ func (s *Store) Bury(ctx context.Context, b Burial) (Aggregate, error) {
 	if err != nil {
 		return Aggregate{}, err
 	}
+	killpoint.Pass(killpoint.DebrisEnded)
 	return a, s.driver.Compact(ctx, b.Key, a.Seq)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -11,6 +12,7 @@ import (
 
 	"reprise/contract"
 	"reprise/domain"
+	"reprise/internal/killpoint"
 )
 
 const (
@@ -94,12 +96,18 @@ func (w *kvWriter) Write(ctx context.Context, views []View) error {
 			tooLarge = append(tooLarge, fmt.Errorf("%w: view %s has %d bytes and the server takes %d", ErrTooLarge, v.Key, size, w.views.limit))
 			continue
 		}
+		if v.Body == nil {
+			killpoint.Pass(killpoint.ViewRemoving)
+		}
 		if err := w.put(ctx, v); err != nil {
 			return err
 		}
 	}
 	if err := w.settle(ctx, 0); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(views, func(v View) bool { return v.Body == nil }) {
+		killpoint.Pass(killpoint.ViewRemoved)
 	}
 	return errors.Join(tooLarge...)
 }

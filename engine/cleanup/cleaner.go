@@ -11,6 +11,7 @@ import (
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/killpoint"
 	"reprise/projections"
 )
 
@@ -124,7 +125,10 @@ func New(cfg Config) (*Cleaner, error) {
 		cfg.Traces = noTraces{}
 	}
 	if cfg.fault == nil {
-		cfg.fault = func(string, contract.CleanupItem) error { return nil }
+		cfg.fault = func(point string, _ contract.CleanupItem) error {
+			killpoint.Pass(point)
+			return nil
+		}
 	}
 	return &Cleaner{cfg: cfg}, nil
 }

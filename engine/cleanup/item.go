@@ -9,6 +9,7 @@ import (
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/killpoint"
 )
 
 const (
@@ -24,11 +25,11 @@ const (
 
 // The steps of a purge; a fault may be planted before each.
 const (
-	stepJudge   = "judge"
-	stepArchive = "archive"
-	stepOrder   = "order"
-	stepCompact = "compact"
-	stepDone    = "done"
+	stepJudge   = killpoint.CleanupJudge
+	stepArchive = killpoint.CleanupArchive
+	stepOrder   = killpoint.CleanupOrder
+	stepCompact = killpoint.CleanupCompact
+	stepDone    = killpoint.CleanupDone
 )
 
 // do works on one item. An error ends the run: nothing else would fare better.

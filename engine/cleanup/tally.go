@@ -7,6 +7,7 @@ import (
 
 	"reprise/contract"
 	"reprise/domain"
+	"reprise/internal/killpoint"
 )
 
 // maxProblems is how many items that failed a report names.
@@ -79,9 +80,11 @@ func (c *Cleaner) audit(ctx context.Context, r *contract.CleanupReport) error {
 	if r.DryRun && kind == "purge" {
 		kind = "scan"
 	}
+	killpoint.Pass(killpoint.ReportKeeping)
 	if err := c.cfg.Audit(context.WithoutCancel(ctx), topicReport+kind, r); err != nil {
 		return fmt.Errorf("the report could not be kept: %w", err)
 	}
+	killpoint.Pass(killpoint.ReportKept)
 	return nil
 }
 
@@ -99,9 +102,11 @@ func (c *Cleaner) auditResults(ctx context.Context, r *contract.CleanupReport, s
 	if r.DryRun || len(some) == 0 {
 		return nil
 	}
+	killpoint.Pass(killpoint.ResultsKeeping)
 	err := c.cfg.Audit(context.WithoutCancel(ctx), topicResults, Results{Run: r.ID, Plan: r.Plan, By: r.By, Results: some})
 	if err != nil {
 		return fmt.Errorf("%d results could not be kept: %w", len(some), err)
 	}
+	killpoint.Pass(killpoint.ResultsKept)
 	return nil
 }

@@ -45,17 +45,21 @@ type rule struct {
 var rules = map[string]rule{
 	"domain":         {stdlibOnly: true},
 	"contract":       {stdlibOnly: true, only: []string{"domain"}},
-	"eventstore":     {only: []string{"domain", "contract"}},
-	"projections":    {only: []string{"domain", "contract", "eventstore"}},
-	"archive":        {only: []string{"domain", "contract", "eventstore"}},
+	"eventstore":     {only: []string{"domain", "contract", killpoint}},
+	"projections":    {only: []string{"domain", "contract", "eventstore", killpoint}},
+	"archive":        {only: []string{"domain", "contract", "eventstore", killpoint}},
 	"auth":           {only: []string{"domain", "contract"}},
 	"natsnode":       {},
-	"engine/cleanup": {only: []string{"domain", "contract", "eventstore", "projections"}},
-	"engine":         {only: []string{"domain", "contract", "eventstore", "projections", "archive", "engine/cleanup"}},
+	"engine/cleanup": {only: []string{"domain", "contract", "eventstore", "projections", killpoint}},
+	"engine":         {only: []string{"domain", "contract", "eventstore", "projections", "archive", "engine/cleanup", killpoint}},
 	"client":         {only: []string{"domain", "contract"}},
 	"worker":         {only: []string{"domain", "contract"}},
 	"actions":        {only: []string{"domain", "contract", "worker"}},
+	killpoint:        {stdlibOnly: true},
 }
+
+// killpoint is where tests have a process die.
+const killpoint = "internal/killpoint"
 
 // testLibraries may be used by the modules for tests alone, so that importers
 // of the root module inherit none of them.
@@ -197,6 +201,8 @@ func TestRulesCatch(t *testing.T) {
 		"cleanup, the engine":        {"reprise/engine/cleanup", "reprise/engine", "", "alone"},
 		"an archive, a driver":       {"reprise/archive", "reprise/eventstore/jetstream", "", ""},
 		"an archive, projections":    {"reprise/archive", "reprise/projections", "", "alone"},
+		"the store, a kill point":    {"reprise/eventstore", "reprise/internal/killpoint", "", ""},
+		"a kill point, a library":    {"reprise/internal/killpoint", "github.com/google/uuid", "", "standard library only"},
 		"actions, the worker":        {"reprise/actions", "reprise/worker", "", ""},
 		"actions, a client":          {"reprise/actions", "reprise/client", "", "alone"},
 		"roles, the engine":          {"reprise/auth", "reprise/engine", "", "alone"},

@@ -13,6 +13,7 @@
 //	queue_test.go     fire-and-forget
 //	load_test.go      clients that create and command as fast as they can
 //	stop_test.go      SIGTERM and SIGKILL under load
+//	killpoints_test.go SIGKILL at every point of a purge and a delete
 //	two_test.go       two instances on one server
 //	cli_test.go       the command line, with and without a server
 package e2e

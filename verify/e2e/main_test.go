@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -22,11 +23,8 @@ func runAll(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary := filepath.Join(dir, "reprise")
-	args := append([]string{"build", "-o", binary}, raceFlags()...)
-	build := exec.Command("go", append(args, "./cmd/reprise")...)
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go %v: %v\n%s", build.Args[1:], err, out)
+	if err := build(binary, raceFlags()...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	if err := os.Setenv(binaryVariable, binary); err != nil {
@@ -35,3 +33,21 @@ func runAll(m *testing.M) int {
 	}
 	return m.Run()
 }
+
+// build builds the command.
+func build(binary string, flags ...string) error {
+	args := append([]string{"build", "-o", binary}, flags...)
+	cmd := exec.Command("go", append(args, "./cmd/reprise")...)
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %v: %w\n%s", cmd.Args[1:], err, out)
+	}
+	return nil
+}
+
+// suicidal builds the command that kills itself where its environment says; see
+// package killpoint. It is built when first asked for.
+var suicidal = sync.OnceValues(func() (string, error) {
+	binary := os.Getenv(binaryVariable) + "-killpoints"
+	return binary, build(binary, "-tags", "killpoints")
+})

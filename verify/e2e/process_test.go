@@ -60,7 +60,13 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // of the test if it still runs.
 func serve(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: command(t, append([]string{"serve"}, args...)...), log: &lockedBuffer{}, ended: make(chan struct{})}
+	return start(t, command(t, append([]string{"serve"}, args...)...))
+}
+
+// start is serve for a command that was made already.
+func start(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, log: &lockedBuffer{}, ended: make(chan struct{})}
 	ready := make(chan string, 1)
 	out, in, err := os.Pipe()
 	if err != nil {

@@ -1,0 +1,6 @@
+//go:build !killpoints || !unix
+
+package killpoint
+
+// Pass does nothing.
+func Pass(string) {}
