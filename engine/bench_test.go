@@ -131,6 +131,7 @@ func runClients(b *testing.B, ns *server.Server, clients int, next func(client, 
 	b.ReportAllocs()
 	used := cpuTime(b)
 	b.ResetTimer()
+	b.StartTimer()
 	for client := range clients {
 		wg.Go(func() {
 			nc := conns[client%len(conns)]

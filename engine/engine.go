@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -98,6 +99,8 @@ type Engine struct {
 	names contract.Names
 	ready chan struct{}
 	once  sync.Once
+	// running is what Stats looks at, once there is something to see.
+	running atomic.Pointer[parts]
 }
 
 // New checks the configuration. It opens and starts nothing.

@@ -93,6 +93,7 @@ func (e *Engine) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
+	e.running.Store(p)
 	return errors.Join(p.serve(ctx, e), p.driver.Close())
 }
 
