@@ -10,6 +10,14 @@ BENCHTIME ?= 1s
 # How long the soak goes on; REPRISE_SOAK_SEED takes the seed of an earlier one.
 SOAK ?= 3m
 
+# Which peers bench-peers measures (none named: all), how often, and its other
+# flags; see bench/README.md.
+PEERS  ?=
+ROUNDS ?= 1
+PEERS_FLAGS ?=
+# The modules of the peers, which are outside of the workspace.
+PEER_MODULES = bench/peers/restate bench/peers/temporal bench/peers/temporal-server
+
 # The directories of the modules that go.work joins; `work` names all their
 # packages, so a new module is tested from the day it is joined.
 MODULES = $(shell $(GO) work edit -json | sed -n 's/.*"DiskPath": "\(.*\)".*/\1/p')
@@ -22,7 +30,7 @@ LINTER = bin/golangci-lint
 
 .PHONY: help
 help: ## Print this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build the reprise command into bin/
@@ -42,6 +50,12 @@ timing: ## Hold deadlines to 250 ms; on a machine that does nothing else
 lint: $(LINTER) ## Lint every module (.golangci.yml says what and why not)
 	@for module in $(MODULES); do \
 		echo "lint $$module" && (cd $$module && $(CURDIR)/$(LINTER) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; \
+	done
+
+.PHONY: lint-peers
+lint-peers: $(LINTER) ## Lint the peers' modules, outside of the workspace
+	@for module in $(PEER_MODULES); do \
+		echo "lint $$module" && (cd $$module && GOWORK=off $(CURDIR)/$(LINTER) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; \
 	done
 
 # The linter's own module keeps its many dependencies out of go.mod.
@@ -68,6 +82,10 @@ bench: ## Run every benchmark for BENCHTIME
 .PHONY: bench-purge
 bench-purge: ## Measure commands to other sessions while 20,000 are purged
 	$(GO) test -run='^$$' -bench=DuringPurge -benchtime=1x ./engine
+
+.PHONY: bench-peers
+bench-peers: ## Measure Reprise beside other engines, or PEERS of them, ROUNDS times
+	$(GO) run ./bench/peers -peers '$(PEERS)' -rounds $(ROUNDS) $(PEERS_FLAGS)
 
 .PHONY: soak
 soak: ## Kill engines and workers under load for SOAK, then check it all

@@ -1,0 +1,52 @@
+// The closed loop of package load, for a client that is not written in Go: the
+// same lines on standard input and output, the same rules of what counts.
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const tell = (report) => process.stdout.write(JSON.stringify(report) + '\n');
+const micros = () => Math.round(performance.now() * 1000);
+
+// serve says ready and runs the phases that come in until the input ends.
+export async function serve(session) {
+  tell({ event: 'ready' });
+  for await (const line of createInterface({ input: process.stdin })) {
+    await run(JSON.parse(line), session);
+  }
+}
+
+async function run({ clients, warmMillis = 0, measureMillis, sessions = 0 }, session) {
+  const loop = { open: false, over: false, micros: [] };
+  let enough, failed;
+  const full = new Promise((resolve) => { enough = resolve; });
+  const broken = new Promise((_, reject) => { failed = reject; });
+  broken.catch(() => {});
+
+  const client = async () => {
+    while (!loop.over) {
+      const begun = micros();
+      await session();
+      if (!loop.open) continue;
+      loop.micros.push(micros() - begun);
+      if (loop.micros.length === sessions) {
+        loop.open = false;
+        enough();
+      }
+    }
+  };
+  const idle = Promise.allSettled(Array.from({ length: clients }, () => client().catch(failed)));
+
+  try {
+    await Promise.race([sleep(warmMillis), broken]);
+    tell({ event: 'begin' });
+    const begun = micros();
+    loop.open = true;
+    await Promise.race([sleep(measureMillis), full, broken]);
+    loop.open = false;
+    tell({ event: 'end', elapsedMicros: micros() - begun, micros: loop.micros });
+  } catch (error) {
+    tell({ event: 'error', message: String(error?.message ?? error) });
+  }
+  loop.over = true;
+  await idle;
+  tell({ event: 'idle' });
+}
