@@ -93,9 +93,19 @@ type GetRequest struct {
 
 // GetReply is a session as it is now, with all payloads filled in.
 type GetReply struct {
-	Session  *domain.Session `json:"session"`
-	Position Position        `json:"position"`
+	Session *domain.Session `json:"session"`
+	// Waiting is what it waits for, as in a Row; Unserved are all actions of ready
+	// steps that no worker serves. They and Running are no part of the answer to
+	// QueryAt.
+	Waiting  []Waiting `json:"waiting,omitempty"`
+	Unserved []string  `json:"unserved,omitempty"`
+	// Running are the steps in flight, at most MaxRunning of them.
+	Running  []RunningStep `json:"running,omitempty"`
+	Position Position      `json:"position"`
 }
+
+// MaxRunning is how many steps in flight a GetReply describes.
+const MaxRunning = 256
 
 // Filter selects sessions of one user. Conditions of different kinds are joined
 // by and, values of one kind by or.
@@ -103,6 +113,8 @@ type Filter struct {
 	States     []domain.State       `json:"states,omitempty"`
 	ChainState []domain.ChainStatus `json:"chainStates,omitempty"`
 	StepState  []domain.StepStatus  `json:"stepStates,omitempty"`
+	// Waiting selects sessions that wait for one of these.
+	Waiting []Waiting `json:"waiting,omitempty"`
 	// Metadata keys have to be declared to the engine.
 	Metadata      map[string]string `json:"metadata,omitempty"`
 	CreatedAfter  time.Time         `json:"createdAfter,omitzero"`
@@ -130,21 +142,30 @@ const (
 
 // Row is one session of a list.
 type Row struct {
-	ID        string            `json:"id"`
-	User      string            `json:"user"`
-	State     domain.State      `json:"state"`
-	Version   uint64            `json:"version"`
-	CreatedAt time.Time         `json:"createdAt"`
-	UpdatedAt time.Time         `json:"updatedAt"`
-	Chains    int               `json:"chains"`
-	Steps     int               `json:"steps"`
-	StepsDone int               `json:"stepsDone"`
-	InFlight  int               `json:"inFlight"`
-	Priority  int               `json:"priority,omitempty"`
-	Held      bool              `json:"held,omitempty"`
-	Error     string            `json:"error,omitempty"`
-	Metadata  map[string]string `json:"metadata,omitempty"`
+	ID        string       `json:"id"`
+	User      string       `json:"user"`
+	State     domain.State `json:"state"`
+	Version   uint64       `json:"version"`
+	CreatedAt time.Time    `json:"createdAt"`
+	UpdatedAt time.Time    `json:"updatedAt"`
+	Chains    int          `json:"chains"`
+	Steps     int          `json:"steps"`
+	StepsDone int          `json:"stepsDone"`
+	InFlight  int          `json:"inFlight"`
+	Priority  int          `json:"priority,omitempty"`
+	Held      bool         `json:"held,omitempty"`
+	// Waiting is what the session waits for, in the order of Waitings; empty if
+	// it is over, or only waits for what is in flight.
+	Waiting []Waiting `json:"waiting,omitempty"`
+	// Unserved are actions of ready steps that no worker serves, at most
+	// MaxUnserved.
+	Unserved []string          `json:"unserved,omitempty"`
+	Error    string            `json:"error,omitempty"`
+	Metadata map[string]string `json:"metadata,omitempty"`
 }
+
+// MaxUnserved is how many actions without a worker a row names.
+const MaxUnserved = 4
 
 // ListReply is one page.
 type ListReply struct {

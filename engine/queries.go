@@ -27,6 +27,8 @@ type queries struct {
 	wait func(context.Context, contract.Position) error
 	// position is where the index is.
 	position func() contract.Position
+	// lease reads the signs of life of steps in flight.
+	lease leaseReader
 }
 
 // asked reads the body of a query strictly and waits for the position it names.
@@ -49,9 +51,11 @@ func asked[R any](q *queries, answer func(context.Context, string, R) (any, erro
 type lister interface {
 	List(user string, r contract.ListRequest) (contract.ListReply, error)
 	Count(user string, r contract.CountRequest) (contract.CountReply, error)
+	Waiting(s *domain.Session) ([]contract.Waiting, []string)
 }
 
-// get answers with a session as it is now, all payloads filled in.
+// get answers with a session as it is now, all payloads filled in, what it waits
+// for, and what its steps in flight have said last.
 func (q *queries) get(ctx context.Context, user string, r contract.GetRequest) (any, error) {
 	a, err := q.current(ctx, user, r.Session)
 	if err != nil {
@@ -61,7 +65,9 @@ func (q *queries) get(ctx context.Context, user string, r contract.GetRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return contract.GetReply{Session: s, Position: q.store.Position(a.Seq)}, nil
+	reply := contract.GetReply{Session: s, Position: q.store.Position(a.Seq), Running: running(ctx, q.lease, a.Key, s)}
+	reply.Waiting, reply.Unserved = q.index.Waiting(s)
+	return reply, nil
 }
 
 // current reads the newest state of a session that exists.
@@ -111,7 +117,9 @@ func (q *queries) list(_ context.Context, user string, r contract.ListRequest) (
 	if err != nil {
 		return nil, err
 	}
-	reply.Position = position
+	if position.Incarnation != "" { // else the runner began while the index was asked
+		reply.Position = position
+	}
 	return reply, nil
 }
 
@@ -122,7 +130,9 @@ func (q *queries) count(_ context.Context, user string, r contract.CountRequest)
 	if err != nil {
 		return nil, err
 	}
-	reply.Position = position
+	if position.Incarnation != "" { // as above
+		reply.Position = position
+	}
 	return reply, nil
 }
 

@@ -69,6 +69,7 @@ type parts struct {
 	holder     *holder
 	queue      queueConfig
 	work       *workStreams
+	serving    *serving
 	dispatcher *dispatcher
 	operations *operations
 	service    *service
@@ -112,13 +113,14 @@ func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 	if p.work, err = openWorkStreams(ctx, c.work, e.names, e.cfg.Replicas); err != nil {
 		return nil, err
 	}
+	p.serving = newServing(p.work, e.cfg.Logger)
 	commander := newCommander(commanderConfig{Store: p.store, Clock: e.cfg.Clock, Logger: e.cfg.Logger})
 	p.executor = &executor{lanes: newLanes(maxInFlight, maxPerSession), commander: commander, trouble: e.cfg.Trouble}
 	p.executor.alive = newLeaseBook(p.work, p.store.Cached).renew
 	if p.executor.readOnly, err = openReadOnlyGate(ctx, js, e); err != nil {
 		return nil, err
 	}
-	if err := e.project(p, viewStore); err != nil {
+	if err := e.project(p, viewStore); err != nil { //nolint:contextcheck // lists ask the server, with a bound of their own
 		return nil, err
 	}
 	commander.limits = newLimiter(e.cfg.Limits, e.cfg.Clock, p.owned)
@@ -167,7 +169,7 @@ func (e *Engine) project(p *parts, store projections.ViewStore) error {
 	report := func(err error) { e.cfg.Logger.Warn("projections", "error", err) }
 	var err error
 	p.index, err = projections.NewIndex(projections.IndexConfig{
-		Source: p.store, Views: store, Declared: e.cfg.MetadataKeys, Report: report,
+		Source: p.store, Views: store, Declared: e.cfg.MetadataKeys, Report: report, Present: p.present(e.cfg.Clock),
 	})
 	if err != nil {
 		return err
@@ -188,6 +190,15 @@ func (e *Engine) project(p *parts, store projections.ViewStore) error {
 		Source: p.store, Projections: []projections.Projection{p.index, p.views, p.dispatcher}, Report: report,
 	})
 	return err
+}
+
+// present says what lists have to know of the moment.
+func (p *parts) present(clock func() time.Time) func() projections.Present {
+	return func() projections.Present {
+		now := projections.Present{Now: clock()}
+		now.Serving, now.Known = p.serving.actions()
+		return now
+	}
 }
 
 // serve starts the parts in the order in which they need each other, and stops
@@ -243,7 +254,7 @@ func (p *parts) hold(ctx context.Context) error {
 }
 
 func (e *Engine) serviceConfig(p *parts) serviceConfig {
-	q := &queries{store: p.store, index: p.index, wait: p.runner.WaitFor, position: p.runner.Position}
+	q := &queries{store: p.store, index: p.index, wait: p.runner.WaitFor, position: p.runner.Position, lease: p.work.lease}
 	return serviceConfig{
 		Names: e.names, Version: Version, Requests: p.conns.requests, Replies: p.conns.replies,
 		Accounts: e.cfg.Accounts, Inboxes: e.cfg.Accounts.inboxes(),

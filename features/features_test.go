@@ -115,7 +115,7 @@ func register(sc *godog.ScenarioContext, w *world) {
 	for _, steps := range []func(*godog.ScenarioContext){
 		w.givenSessions, w.givenWork, w.givenServices,
 		w.whenCreating, w.whenCommanding, w.whenChanging, w.whenTogether, w.whenQueueing, w.whenReading, w.whenWorking, w.whenRestarting,
-		w.thenAnswers, w.thenSessions, w.thenLists, w.thenHistories, w.thenErrors, w.thenWork, w.credentials, w.portability, w.housekeeping, w.execution,
+		w.thenAnswers, w.thenSessions, w.thenLists, w.thenHistories, w.thenErrors, w.thenWork, w.credentials, w.portability, w.housekeeping, w.execution, w.waiting,
 	} {
 		steps(sc)
 	}

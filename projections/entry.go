@@ -54,7 +54,24 @@ type Entry struct {
 	Deadline time.Time `json:"deadline,omitzero"`
 	// StepDue is the earliest deadline or end of a backoff of a step.
 	StepDue time.Time `json:"stepDue,omitzero"`
+	// Waits is what a started session waits for; nil for nothing.
+	Waits *Waits `json:"waits,omitempty"`
+	// Shape is entryShape where Waits may be there; headers that were written
+	// before there were Waits have none.
+	Shape int `json:"shape,omitempty"`
 }
+
+// entryShape is raised when an Entry says something new.
+const entryShape = 1
+
+// whole reports whether the entry says everything that the index has to know.
+func (e Entry) whole() bool {
+	return !e.moving() || e.Shape >= entryShape && (e.Waits == nil || !e.Waits.Cut)
+}
+
+// moving reports whether the session may wait for something that its state does
+// not say.
+func (e Entry) moving() bool { return e.State == domain.StateRunning || e.InFlight > 0 }
 
 // NewEntry makes the entry of a session; of its metadata it keeps the declared
 // keys.
@@ -79,6 +96,9 @@ func NewEntry(a eventstore.Aggregate, declared []string) Entry {
 	}
 	e.ChainStates = members(chains, chainStatuses)
 	e.StepStates = members(steps, stepStatuses)
+	if e.moving() {
+		e.Waits, e.Shape = waitsOf(s), entryShape
+	}
 	return e
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/tidwall/btree"
 
@@ -30,6 +31,9 @@ type IndexConfig struct {
 	// Report is told which views could not be used; nil for nobody. It must
 	// not block.
 	Report func(error)
+	// Present says what holds at the moment, once for each list; nil for the time
+	// of this machine and not knowing which workers wait. It may take a moment.
+	Present func() Present
 }
 
 // Index answers lists and counts from memory. Every instance has one and gives
@@ -43,6 +47,7 @@ type Index struct {
 	created  *btree.BTreeG[*row]
 	updated  *btree.BTreeG[*row]
 	counts   map[string]*[stateCount]int // by user
+	loads    map[string]*ActionLoad      // by action
 	position contract.Position
 	ready    bool
 }
@@ -55,6 +60,9 @@ func NewIndex(cfg IndexConfig) (*Index, error) {
 	if cfg.Report == nil {
 		cfg.Report = func(error) {}
 	}
+	if cfg.Present == nil {
+		cfg.Present = func() Present { return Present{Now: time.Now()} }
+	}
 	cfg.Declared = normalKeys(cfg.Declared)
 	x := &Index{cfg: cfg}
 	x.clear()
@@ -65,6 +73,7 @@ func (x *Index) clear() {
 	unlocked := btree.Options{NoLocks: true}
 	x.rows = map[eventstore.Key]*row{}
 	x.counts = map[string]*[stateCount]int{}
+	x.loads = map[string]*ActionLoad{}
 	x.created = btree.NewBTreeGOptions(byCreated, unlocked)
 	x.updated = btree.NewBTreeGOptions(byUpdated, unlocked)
 }
@@ -108,7 +117,7 @@ func (x *Index) fromViews(ctx context.Context, c Checkpoint, info eventstore.Inf
 	var odd []eventstore.Key
 	err = x.cfg.Views.Scan(ctx, false, func(view View) error {
 		e, err := parseEntry(view.Key, view.Index)
-		if err == nil && e.Schema == eventstore.SchemaVersion && e.Seq <= info.Last {
+		if err == nil && e.Schema == eventstore.SchemaVersion && e.Seq <= info.Last && e.whole() {
 			x.put(eventstore.Key{User: e.User, Session: e.ID}, newRow(e), false)
 			return nil
 		}
@@ -212,6 +221,7 @@ func (x *Index) put(key eventstore.Key, r *row, proven bool) {
 	x.created.Set(r)
 	x.updated.Set(r)
 	x.count(r.user)[r.state]++
+	x.burden(r.waits, 1)
 }
 
 // drop removes the row of a session that was not there at seq.
@@ -233,6 +243,7 @@ func (x *Index) unlink(r *row) {
 	x.created.Delete(r)
 	x.updated.Delete(r)
 	x.count(r.user)[r.state]--
+	x.burden(r.waits, -1)
 }
 
 func (x *Index) count(user string) *[stateCount]int {

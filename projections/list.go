@@ -32,8 +32,8 @@ func (x *Index) List(user string, req contract.ListRequest) (contract.ListReply,
 	if err != nil {
 		return contract.ListReply{}, err
 	}
-	if !x.Ready() {
-		return contract.ListReply{}, warming()
+	if err := x.begin(q); err != nil {
+		return contract.ListReply{}, err
 	}
 	return x.list(q, from, limit), nil
 }
@@ -47,7 +47,9 @@ func (x *Index) list(q *query, from *place, limit int) contract.ListReply {
 			more = true
 			return false
 		}
-		reply.Sessions, last = append(reply.Sessions, r.entry().Row()), r
+		shown := r.entry().Row()
+		shown.Waiting, shown.Unserved = x.explain(q.present, r.state, r.waits, contract.MaxUnserved)
+		reply.Sessions, last = append(reply.Sessions, shown), r
 		return true
 	})
 	if more {
@@ -63,8 +65,8 @@ func (x *Index) Count(user string, req contract.CountRequest) (contract.CountRep
 	if err != nil {
 		return contract.CountReply{}, err
 	}
-	if !x.Ready() {
-		return contract.CountReply{}, warming()
+	if err := x.begin(q); err != nil {
+		return contract.CountReply{}, err
 	}
 	var counts [stateCount]int
 	var position contract.Position
@@ -120,12 +122,17 @@ func (x *Index) look(q *query, from *place, fn func(*row) bool) (*row, contract.
 			return nil, x.position
 		}
 		last = c.row
-		if q.matches(last) && !fn(last) {
+		if q.matches(last) && x.awaits(q, last) && !fn(last) {
 			return nil, x.position
 		}
 		c.next()
 	}
 	return last, x.position
+}
+
+// awaits reports whether the row waits for one of the things that are asked for.
+func (x *Index) awaits(q *query, r *row) bool {
+	return q.waiting == 0 || q.waiting&x.kinds(q.present, r.state, r.waits) != 0
 }
 
 // bounds returns the times of a range, exclusive on both sides; zero is open.

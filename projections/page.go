@@ -81,14 +81,16 @@ type query struct {
 	states      []uint8
 	chainStates bits // empty: any
 	stepStates  bits
+	waiting     bits // empty: any
+	present     Present
 	metadata    map[string]string
 	// The ranges are exclusive on both sides.
 	createdAfter, createdBefore int64
 	updatedAfter, updatedBefore int64
 }
 
-// matches reports whether the row passes all conditions but that of state,
-// which the search takes care of.
+// matches reports whether the row passes all conditions but those of state and
+// waiting, which the search takes care of.
 func (q *query) matches(r *row) bool {
 	if q.chainStates != 0 && q.chainStates&r.chainStates == 0 || q.stepStates != 0 && q.stepStates&r.stepStates == 0 {
 		return false
@@ -106,7 +108,7 @@ func (q *query) matches(r *row) bool {
 
 // free reports whether every row of the right state matches.
 func (q *query) free(f contract.Filter) bool {
-	return q.chainStates == 0 && q.stepStates == 0 && len(q.metadata) == 0 &&
+	return q.chainStates == 0 && q.stepStates == 0 && q.waiting == 0 && len(q.metadata) == 0 &&
 		f.CreatedAfter.IsZero() && f.CreatedBefore.IsZero() && f.UpdatedAfter.IsZero() && f.UpdatedBefore.IsZero()
 }
 
@@ -156,15 +158,30 @@ func (x *Index) parse(user string, f contract.Filter, o order) (*query, error) {
 	if err == nil {
 		q.stepStates, err = among("stepStates", f.StepState, stepStatuses)
 	}
+	if err == nil {
+		q.waiting, err = among("waiting", f.Waiting, waitings)
+	}
+	if err == nil {
+		err = x.checkMetadata(f.Metadata)
+	}
 	if err != nil {
 		return nil, err
 	}
 	for i := range uint8(stateCount) {
-		if wanted == 0 || wanted&(1<<i) != 0 {
+		if (wanted == 0 || wanted&(1<<i) != 0) && (q.waiting == 0 || q.waiting&mayWaitFor(i) != 0) {
 			q.states = append(q.states, i)
 		}
 	}
-	return q, x.checkMetadata(f.Metadata)
+	return q, nil
+}
+
+// begin looks at the present for a request, once the index can answer it.
+func (x *Index) begin(q *query) error {
+	if !x.Ready() {
+		return warming()
+	}
+	q.present = x.cfg.Present()
+	return q.present.knows(q.waiting)
 }
 
 // checkMetadata rejects keys that were not declared.

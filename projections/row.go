@@ -22,6 +22,7 @@ type row struct {
 	deadline, due    int64 // 0: none
 	message          string
 	metadata         map[string]string
+	waits            *Waits
 	chains, steps    int32
 	done, inFlight   int32
 	priority         int16
@@ -36,7 +37,7 @@ func newRow(e Entry) *row {
 	return &row{
 		user: e.User, id: e.ID, created: nanos(e.CreatedAt), updated: nanos(e.UpdatedAt),
 		version: e.Version, seq: e.Seq, deadline: instant(e.Deadline), due: instant(e.StepDue),
-		message: e.Error, metadata: e.Metadata,
+		message: e.Error, metadata: e.Metadata, waits: e.Waits.shared(),
 		chains: int32(e.Chains), steps: int32(e.Steps), done: int32(e.StepsDone), inFlight: int32(e.InFlight),
 		priority:    int16(e.Priority),
 		chainStates: bitsOf(e.ChainStates, chainStatuses),
@@ -47,15 +48,19 @@ func newRow(e Entry) *row {
 
 // entry returns the row as it was; its metadata must not be changed.
 func (r *row) entry() Entry {
-	return Entry{
+	e := Entry{
 		Schema: eventstore.SchemaVersion, ID: r.id, User: r.user, State: states[r.state],
 		CreatedAt: moment(r.created), UpdatedAt: moment(r.updated), Version: r.version, Seq: r.seq,
 		Chains: int(r.chains), Steps: int(r.steps), StepsDone: int(r.done),
 		ChainStates: members(r.chainStates, chainStatuses),
 		StepStates:  members(r.stepStates, stepStatuses),
 		InFlight:    int(r.inFlight), Priority: int(r.priority), Held: r.held, Error: r.message, Metadata: r.metadata,
-		Deadline: optional(r.deadline), StepDue: optional(r.due),
+		Deadline: optional(r.deadline), StepDue: optional(r.due), Waits: r.waits,
 	}
+	if e.moving() {
+		e.Shape = entryShape
+	}
+	return e
 }
 
 // stateIndex returns the place of a state that exists; one that doesn't is a

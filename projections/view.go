@@ -40,7 +40,9 @@ func encodeView(a eventstore.Aggregate, declared []string) (View, error) {
 	if err != nil {
 		return View{}, fmt.Errorf("encode the view of session %s: %w", a.Key, err)
 	}
-	index, err := domain.Marshal(NewEntry(a, declared))
+	entry := NewEntry(a, declared)
+	entry.Waits = entry.Waits.bounded()
+	index, err := domain.Marshal(entry)
 	if err != nil {
 		return View{}, fmt.Errorf("encode the index header of session %s: %w", a.Key, err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ const (
 
 // filterFlags are the conditions of list and count.
 type filterFlags struct {
-	states, chains, steps                                    []string
+	states, chains, steps, waiting                           []string
 	meta                                                     []string
 	createdAfter, createdBefore, updatedAfter, updatedBefore momentFlag
 	// seen is the position the lists must have seen.
@@ -35,6 +36,7 @@ func (a *app) filterFlags(cmd *cobra.Command) *filterFlags {
 	flags.StringSliceVarP(&f.states, "state", "s", nil, "sessions in one of these `STATES`")
 	flags.StringSliceVar(&f.chains, "chain-state", nil, "sessions with a chain in one of these `STATES`")
 	flags.StringSliceVar(&f.steps, "step-state", nil, "sessions with a step in one of these `STATES`")
+	flags.StringSliceVar(&f.waiting, "waiting", nil, "sessions that wait for one of these `THINGS`: "+strings.Join(waitingWords(), ", "))
 	flags.StringArrayVar(&f.meta, "meta", nil, "sessions with this metadata `KEY=VALUE`; the key has to be declared to the engine")
 	flags.Var(&f.createdAfter, "created-after", "created at or after this time, or at most so long ago (2h)")
 	flags.Var(&f.createdBefore, "created-before", "created before this time")
@@ -44,6 +46,7 @@ func (a *app) filterFlags(cmd *cobra.Command) *filterFlags {
 	_ = cmd.RegisterFlagCompletionFunc("state", fixed(words(domain.States())...))
 	_ = cmd.RegisterFlagCompletionFunc("chain-state", fixed(words(domain.ChainStatuses())...))
 	_ = cmd.RegisterFlagCompletionFunc("step-state", fixed(words(domain.StepStatuses())...))
+	_ = cmd.RegisterFlagCompletionFunc("waiting", fixed(waitingWords()...))
 	return f
 }
 
@@ -69,9 +72,13 @@ func (f *filterFlags) filter(cmd *cobra.Command) (contract.Filter, error) {
 	if err != nil {
 		return contract.Filter{}, err
 	}
+	waiting, err := waitingKinds(cmd, f.waiting)
+	if err != nil {
+		return contract.Filter{}, err
+	}
 	meta, err := pairs(cmd, f.meta)
 	return contract.Filter{
-		States: states, ChainState: chains, StepState: steps, Metadata: meta,
+		States: states, ChainState: chains, StepState: steps, Waiting: waiting, Metadata: meta,
 		CreatedAfter: f.createdAfter.Time, CreatedBefore: f.createdBefore.Time,
 		UpdatedAfter: f.updatedAfter.Time, UpdatedBefore: f.updatedBefore.Time,
 	}, err
@@ -110,9 +117,13 @@ func (a *app) listCommand() *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List sessions",
 		Long: `List the sessions of one user, a page at a time, the newest first. Several states
-are joined by or, different conditions by and.`,
+are joined by or, different conditions by and.
+
+WAITS FOR says why a RUNNING session does not move. An action without a worker is
+one for whose tasks none has waited in the last 5 seconds, and none is busy with.`,
 		Example: `  reprise session list
   reprise session list --state RUNNING,PAUSED --sort -updated
+  reprise session list --waiting no-worker
   reprise session list --step-state FAILED --created-after 24h --all --json`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -160,17 +171,26 @@ func (a *app) listTable(w io.Writer, page *contract.ListReply) error {
 		_, err := fmt.Fprintf(w, "no sessions of user %s match\n", clean(a.owner()))
 		return err
 	}
-	table := term.NewTable(a.palette, "STATE", "SESSION", "STEPS", "UPDATED", "CREATED", "METADATA", "ERROR")
+	waiting := slices.ContainsFunc(page.Sessions, func(row contract.Row) bool { return a.waits(row) != "" })
+	table := term.NewTable(a.palette, with(waiting, "WAITS FOR", "STATE", "SESSION", "STEPS", "UPDATED", "CREATED", "METADATA", "ERROR")...)
 	for _, row := range page.Sessions {
-		table.Row(term.State(a.palette, row.State), row.ID, progress(row), term.Ago(a.now(), row.UpdatedAt),
+		table.Row(with(waiting, a.waits(row), term.State(a.palette, row.State), row.ID, progress(row), term.Ago(a.now(), row.UpdatedAt),
 			term.Ago(a.now(), row.CreatedAt), term.Shorten(clean(joined(row.Metadata)), maxListMetadata),
-			a.palette.Apply(term.Red, term.Shorten(clean(row.Error), maxListError)))
+			a.palette.Apply(term.Red, term.Shorten(clean(row.Error), maxListError)))...)
 	}
 	if err := table.Write(w); err != nil || page.Next == "" {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "there are more: --page %s, or --all\n", page.Next)
 	return err
+}
+
+// with puts one more cell behind the steps, if it is wanted.
+func with(wanted bool, cell string, cells ...string) []string {
+	if !wanted {
+		return cells
+	}
+	return slices.Insert(cells, 3, cell)
 }
 
 // progress is how many steps are done, how many there are, and what is in

@@ -196,7 +196,7 @@ func (f *frame) waits(c *domain.Chain, st *domain.Step) string {
 	case f.session.State == domain.StateRunning && st.NotBefore.After(f.a.now()):
 		return "tries again " + soon(st.NotBefore.Sub(f.a.now()))
 	}
-	return f.a.whyStep(f.session, c, st)
+	return f.a.whyStep(sight{Session: f.session}, c, st)
 }
 
 // tries says which attempt it is, unless the first one is all there is to say.

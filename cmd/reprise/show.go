@@ -75,18 +75,18 @@ func (a *app) showSession(cmd *cobra.Command, get func(*client.Client) (*contrac
 		if err != nil {
 			return err
 		}
-		return a.show(reply, func(w io.Writer) error { return a.writeSession(w, reply.Session) })
+		return a.show(reply, func(w io.Writer) error { return a.writeSession(w, sightOf(reply)) })
 	})
 }
 
 // writeSession writes headline, error, facts, reasons and tree.
-func (a *app) writeSession(w io.Writer, s *domain.Session) error {
+func (a *app) writeSession(w io.Writer, s sight) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s  %s\n", term.State(a.palette, s.State), a.palette.Apply(term.Bold, s.ID), a.palette.Apply(term.Dim, "of "+clean(s.User)))
 	a.writeFailure(&b, s.Error)
 	b.WriteByte('\n')
 	facts := term.NewTable(a.palette)
-	for _, f := range a.facts(s) {
+	for _, f := range a.facts(s.Session) {
 		facts.Row("  "+a.palette.Apply(term.Dim, f[0]), f[1])
 	}
 	if err := facts.Write(&b); err != nil {

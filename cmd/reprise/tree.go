@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"reprise/contract"
 	"reprise/domain"
 	"reprise/internal/term"
 )
@@ -14,14 +15,14 @@ const maxTreeError = 80
 
 // writeTree draws chains and steps: status, name, what it is, attempts and
 // duration, and what it waits for.
-func (a *app) writeTree(b *strings.Builder, s *domain.Session) error {
+func (a *app) writeTree(b *strings.Builder, s sight) error {
 	if len(s.Chains) == 0 {
 		return nil
 	}
 	b.WriteByte('\n')
 	table := term.NewTable(a.palette)
 	for _, c := range s.Chains {
-		table.Row(a.chainRow(s, c)...)
+		table.Row(a.chainRow(s.Session, c)...)
 		for i, step := range c.Steps {
 			branch := "├─ "
 			if i == len(c.Steps)-1 {
@@ -42,7 +43,7 @@ func (a *app) chainRow(s *domain.Session, c *domain.Chain) []string {
 	return []string{name, title, term.Word(a.palette, c.Status), elapsed(c.StartedAt, c.EndedAt, a.now()), a.note(chainNote(s, c))}
 }
 
-func (a *app) stepRow(s *domain.Session, c *domain.Chain, step *domain.Step, branch string) []string {
+func (a *app) stepRow(s sight, c *domain.Chain, step *domain.Step, branch string) []string {
 	name := a.palette.Apply(term.Dim, branch) + term.Symbol(a.palette, step.Status) + " " + step.ID
 	what := step.Action
 	if step.Manual {
@@ -71,11 +72,12 @@ func elapsed(start, end, now time.Time) string {
 	return term.Span(end.Sub(start))
 }
 
-// stepNote is what there is to say about one step: its error, or what it waits for.
-func (a *app) stepNote(s *domain.Session, c *domain.Chain, step *domain.Step) string {
+// stepNote is what there is to say about one step: how far it is, its error, or
+// what it waits for.
+func (a *app) stepNote(s sight, c *domain.Chain, step *domain.Step) string {
 	switch {
 	case step.Status == domain.StepStatusRunning:
-		return clean("worker " + step.Worker)
+		return inHand(step, s.said(c.ID, step.ID))
 	case step.Error != nil && step.Status != domain.StepStatusSuccess:
 		note := term.Shorten(clean(step.Error.Message), maxTreeError)
 		if why := a.whyStep(s, c, step); why != "" {
@@ -86,4 +88,23 @@ func (a *app) stepNote(s *domain.Session, c *domain.Chain, step *domain.Step) st
 		return a.whyStep(s, c, step)
 	}
 	return ""
+}
+
+// inHand says who is at a step, and what was heard of it last.
+func inHand(step *domain.Step, said *contract.Progress) string {
+	note := clean("worker " + step.Worker)
+	if said == nil {
+		return note
+	}
+	if said.Percent > 0 {
+		note += fmt.Sprintf(", %d%%", said.Percent)
+	}
+	line := said.Line
+	if line == "" && len(said.Output) > 0 {
+		line = shortJSON(said.Output)
+	}
+	if line = clean(line); line != "" {
+		note += ": " + term.Shorten(line, maxTreeError)
+	}
+	return note
 }

@@ -2,19 +2,45 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"reprise/actions"
+	"reprise/contract"
 	"reprise/domain"
 	"reprise/internal/term"
 )
 
+// sight is a session with what no event says of it.
+type sight struct {
+	*domain.Session
+	// unserved are actions of ready steps that no worker serves.
+	unserved []string
+	// running are the last signs of life of steps in flight.
+	running []contract.RunningStep
+}
+
+func sightOf(reply *contract.GetReply) sight {
+	return sight{reply.Session, reply.Unserved, reply.Running}
+}
+
+// said returns what a step in flight has said last; nil for nothing.
+func (s sight) said(chain, step string) *contract.Progress {
+	for _, r := range s.running {
+		if r.Chain == chain && r.Step == step {
+			return r.Progress
+		}
+	}
+	return nil
+}
+
 // reasons say why a session that could go on doesn't, in one line each.
-func (a *app) reasons(s *domain.Session) []string {
+func (a *app) reasons(s sight) []string {
 	switch s.State {
 	case domain.StatePending:
 		return []string{"not started: reprise session start " + s.ID}
 	case domain.StatePaused:
-		return []string{a.whyPaused(s)}
+		return []string{a.whyPaused(s.Session)}
 	case domain.StateFailed:
 		if s.Error != nil && s.Error.Step != "" {
 			where := s.ID + " " + s.Error.Chain + " " + s.Error.Step
@@ -35,14 +61,15 @@ func (a *app) whyPaused(s *domain.Session) string {
 	return text + ": reprise session resume " + s.ID
 }
 
-// whyRunning says what a RUNNING session with nothing in flight waits for.
-func (a *app) whyRunning(s *domain.Session) []string {
+// whyRunning says what a RUNNING session with nothing in flight waits for, and
+// beside steps in flight what nobody will begin.
+func (a *app) whyRunning(s sight) []string {
 	if s.InFlight > 0 {
-		return nil
+		return a.notServed(s)
 	}
 	var reasons []string
 	for _, c := range s.Chains {
-		if !c.Status.Unfinished() || len(missingChains(s, c)) > 0 {
+		if !c.Status.Unfinished() || len(missingChains(s.Session, c)) > 0 {
 			continue
 		}
 		if c.Open && c.Done() {
@@ -60,24 +87,45 @@ func (a *app) whyRunning(s *domain.Session) []string {
 	return reasons
 }
 
+// notServed names the actions that no worker serves.
+func (a *app) notServed(s sight) []string {
+	reasons := make([]string, 0, len(s.unserved))
+	for _, action := range s.unserved {
+		reasons = append(reasons, noWorker+action+startOne(action))
+	}
+	return reasons
+}
+
+// startOne says how a worker for an action is started, where this program has one.
+func startOne(action string) string {
+	if slices.Contains(actions.Names(), action) {
+		return "; start one with: reprise worker --actions " + action
+	}
+	return "; start one"
+}
+
 // blockedStep says why the next step of a chain is not running; empty for one
 // that merely waits for another step.
-func (a *app) blockedStep(s *domain.Session, c *domain.Chain, step *domain.Step) string {
+func (a *app) blockedStep(s sight, c *domain.Chain, step *domain.Step) string {
 	if step.Status != domain.StepStatusPending || len(missingSteps(c, step)) > 0 {
 		return ""
 	}
 	if step.Manual {
 		return fmt.Sprintf("waits for a person: reprise step succeed %s %s %s", s.ID, c.ID, step.ID)
 	}
-	return a.whyStep(s, c, step)
+	why := a.whyStep(s, c, step)
+	if why == noWorker+step.Action {
+		why = "waits: " + why + startOne(step.Action)
+	}
+	return why
 }
 
 // whyStep says what a PENDING step waits for.
-func (a *app) whyStep(s *domain.Session, c *domain.Chain, step *domain.Step) string {
+func (a *app) whyStep(s sight, c *domain.Chain, step *domain.Step) string {
 	if step.Status != domain.StepStatusPending || s.State == domain.StateCancelled {
 		return ""
 	}
-	if len(missingChains(s, c)) > 0 {
+	if len(missingChains(s.Session, c)) > 0 {
 		return ""
 	}
 	missing := missingSteps(c, step)
@@ -92,6 +140,9 @@ func (a *app) whyStep(s *domain.Session, c *domain.Chain, step *domain.Step) str
 		return "waits for a person"
 	case step.NotBefore.After(a.now()):
 		return fmt.Sprintf("tries again %s, at %s", term.Ago(a.now(), step.NotBefore), step.NotBefore.UTC().Format("15:04:05 UTC"))
+	}
+	if slices.Contains(s.unserved, step.Action) {
+		return noWorker + step.Action
 	}
 	return "waits for a worker for " + step.Action
 }
