@@ -112,7 +112,8 @@ const (
 	ReasonTask CleanupReason = "task"
 	// ReasonLease: a sign of life for a session that is gone.
 	ReasonLease CleanupReason = "lease"
-	// ReasonQueued: a queued command for a session that is gone.
+	// ReasonQueued: a queued command for a session that is gone; what is purged of
+	// it is kept as a dead letter.
 	ReasonQueued CleanupReason = "queued-command"
 	// ReasonDeadLetter: a rejected command for a session that is gone.
 	ReasonDeadLetter CleanupReason = "dead-letter"

@@ -20,9 +20,10 @@ func (e *Engine) openOperations(ctx context.Context, p *parts, js jetstream.JetS
 	if err != nil {
 		return err
 	}
+	letters := graveyard{js, e.names, p.queue.Streams}
 	cleaner, err := cleanup.New(cleanup.Config{
 		Sessions: p.store, Index: p.index, Views: p.views, Purge: p.executor.purge, Reach: p.reach,
-		Traces: cleanup.NewTraces(js, e.names), Audit: audit.keep, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
+		Traces: cleanup.NewTraces(js, e.names, letters.buryQueued), Audit: audit.keep, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
 	})
 	if err != nil {
 		return err

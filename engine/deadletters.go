@@ -14,26 +14,43 @@ import (
 // forDead is the second token of the subjects of dead letters.
 const forDead = "dead"
 
+// graveyard is where dead letters are stored. It is safe for concurrent use.
+type graveyard struct {
+	js      jetstream.JetStream
+	names   contract.Names
+	streams queueStreams
+}
+
 // bury stores a command that was rejected with the reason: the same message on
-// the subject of dead letters.
-func (q *queue) bury(ctx context.Context, i *queued, why contract.Error) error {
-	prefix := q.Names.Prefix()
-	header := withoutServers(i.msg.Headers())
-	if i.request.ID != "" {
-		header.Set(contract.HeaderCommandID, i.request.ID)
+// the subject of dead letters. Within dedupeWindow that is done once, whoever
+// does it.
+func (g graveyard) bury(ctx context.Context, m *nats.Msg, seq uint64, id string, why contract.Error) error {
+	prefix := g.names.Prefix()
+	header := withoutServers(m.Header)
+	if id != "" {
+		header.Set(contract.HeaderCommandID, id)
 	}
 	header.Set(contract.HeaderCode, string(why.Code))
 	header.Set(contract.HeaderReason, sentence(why.Message))
-	m := &nats.Msg{
-		Subject: prefix + "." + forDead + strings.TrimPrefix(i.msg.Subject(), prefix+"."+forQueue),
-		Header:  header, Data: i.msg.Data(),
+	letter := &nats.Msg{
+		Subject: prefix + "." + forDead + strings.TrimPrefix(m.Subject, prefix+"."+forQueue),
+		Header:  header, Data: m.Data,
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queueCallTimeout)
 	defer cancel()
-	if _, err := q.JetStream.PublishMsg(ctx, m, jetstream.WithMsgID(q.messageID(i.seq))); err != nil {
-		return fmt.Errorf("dead letter on %s: %w", m.Subject, err)
+	if _, err := g.js.PublishMsg(ctx, letter, jetstream.WithMsgID(g.streams.messageID(seq))); err != nil {
+		return fmt.Errorf("dead letter on %s: %w", letter.Subject, err)
 	}
 	return nil
+}
+
+// buryQueued is bury for what the cleanup takes out of the queue.
+func (g graveyard) buryQueued(ctx context.Context, m *jetstream.RawStreamMsg, why error) error {
+	id := m.Header.Get(contract.HeaderCommandID)
+	if id == "" {
+		id = g.streams.messageID(m.Sequence)
+	}
+	return g.bury(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}, m.Sequence, id, problem(why, id))
 }
 
 // withoutServers copies headers but for those that mean something to the

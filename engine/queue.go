@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reprise/contract"
@@ -192,7 +193,7 @@ func (q *queue) read(m jetstream.Msg, seq uint64) *queued {
 	i := &queued{msg: m, seq: seq}
 	header := withoutServers(m.Headers())
 	if header.Get(contract.HeaderCommandID) == "" {
-		header.Set(contract.HeaderCommandID, q.messageID(seq))
+		header.Set(contract.HeaderCommandID, q.Streams.messageID(seq))
 	}
 	i.request, i.address, i.unreadable = newRequest(m.Subject(), header, time.Time{})
 	i.request.QueueSeq = seq
@@ -205,9 +206,10 @@ func (q *queue) read(m jetstream.Msg, seq uint64) *queued {
 	return i
 }
 
-// messageID names a message of this queue.
-func (q *queue) messageID(seq uint64) string {
-	return fmt.Sprintf("queue-%s-%d", q.Streams.incarnation, seq)
+// bury stores a command that was rejected as a dead letter.
+func (q *queue) bury(ctx context.Context, i *queued, why contract.Error) error {
+	letters := graveyard{q.JetStream, q.Names, q.Streams}
+	return letters.bury(ctx, &nats.Msg{Subject: i.msg.Subject(), Header: i.msg.Headers(), Data: i.msg.Data()}, i.seq, i.request.ID, why)
 }
 
 // settle applies a command, stores what was rejected as a dead letter, and then

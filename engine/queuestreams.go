@@ -29,6 +29,11 @@ type queueStreams struct {
 	incarnation string
 }
 
+// messageID names a message of this queue.
+func (s queueStreams) messageID(seq uint64) string {
+	return fmt.Sprintf("queue-%s-%d", s.incarnation, seq)
+}
+
 // ensureQueueStreams makes both streams, or checks that those that are there
 // will do.
 func ensureQueueStreams(ctx context.Context, js jetstream.JetStream, names contract.Names, storage jetstream.StorageType, replicas int, now time.Time) (queueStreams, error) {

@@ -20,16 +20,22 @@ var errNotAgreed = errors.New("nothing was changed")
 
 // cleanupCommand is `reprise cleanup`.
 func (a *app) cleanupCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := a.purging(&cobra.Command{
 		Use:   "cleanup",
 		Short: "Find and purge what is stale or orphaned",
 		Long: `Cleanup finds sessions whose time has come, and what was left over of sessions
-that are gone, and purges it. A scan changes nothing and makes a plan; a purge
+that are gone, shows it, asks, and purges it. Without a terminal it needs --yes.
+With --dry-run it reports the same and changes nothing.
+
+It can be done in two steps: a scan makes a plan and changes nothing, and a purge
 acts on a plan, where nothing has moved since.
 
 What is purged leaves a tombstone: its id is gone for good. Sessions on hold are
 never purged.`,
-	}
+		Example: `  reprise cleanup --dry-run
+  reprise cleanup
+  reprise cleanup --state COMPLETED --older-than 30d --yes`,
+	})
 	a.connectionFlags(cmd)
 	cmd.AddCommand(a.cleanupScanCommand(), a.cleanupPurgeCommand(), a.cleanupStatusCommand(), a.cleanupStopCommand())
 	return cmd
@@ -84,8 +90,7 @@ func (a *app) scanned(ctx context.Context, c *client.Client, r contract.CleanupR
 }
 
 func (a *app) cleanupPurgeCommand() *cobra.Command {
-	f, p := &cleanupFlags{}, &purgeFlags{}
-	cmd := noFiles(&cobra.Command{
+	return a.purging(&cobra.Command{
 		Use:   "purge",
 		Short: "Purge what is stale or orphaned",
 		Long: `Purge removes what a scan finds, or what the plan of an earlier scan names where
@@ -98,18 +103,23 @@ may be killed too: the next purge completes what was half done.`,
   reprise cleanup purge --yes
   reprise cleanup purge --plan plan.json --yes
   reprise cleanup purge --state FAILED --older-than 90d --archive /var/lib/reprise/archive --yes`,
-		Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			request, err := f.request(cmd)
-			if err != nil {
-				return err
-			}
-			return a.cleanupPurge(cmd, f, p, request)
-		},
 	})
+}
+
+// purging makes a command one that purges, with all the flags of that.
+func (a *app) purging(cmd *cobra.Command) *cobra.Command {
+	f, p := &cleanupFlags{}, &purgeFlags{}
+	cmd.Args = exactly()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		request, err := f.request(cmd)
+		if err != nil {
+			return err
+		}
+		return a.cleanupPurge(cmd, f, p, request)
+	}
 	a.scanFlags(cmd, f)
 	p.flags(cmd)
-	return cmd
+	return noFiles(cmd)
 }
 
 // cleanupPurge purges by a plan: that of a file, or one that a person agreed to.

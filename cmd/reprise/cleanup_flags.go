@@ -48,6 +48,7 @@ func (a *app) scanFlags(cmd *cobra.Command, f *cleanupFlags) {
 	flags.StringSliceVarP(&f.states, "state", "s", nil, "sessions in these `STATES` alone, and no orphans")
 	flags.StringArrayVar(&f.meta, "meta", nil, "sessions with this metadata `KEY=VALUE` alone, and no orphans")
 	flags.Var(&f.olderThan, "older-than", "count sessions as stale after this time without a commit, whatever their state")
+	flags.Lookup("older-than").DefValue = "" // none, which is not 0s
 	flags.IntVar(&f.limit, "limit", 0, "at most `N` items (default: any number)")
 	flags.StringVar(&f.policy, "policy", "", "`FILE` with the policy, in YAML or JSON (default: the engine's)")
 	flags.BoolVar(&f.purgeIdle, "purge-idle", false, "purge PAUSED and RUNNING sessions too that have been idle for long; with a policy file or the defaults")

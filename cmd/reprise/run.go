@@ -132,13 +132,14 @@ func refuseUnknown(group *cobra.Command) {
 			refuseUnknown(c)
 		}
 	}
-	if group.Run != nil || group.RunE != nil {
-		return
+	alone := group.RunE
+	if alone == nil {
+		alone = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 	group.Args = cobra.ArbitraryArgs
 	group.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return cmd.Help()
+			return alone(cmd, args)
 		}
 		hint := ""
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {

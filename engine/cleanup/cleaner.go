@@ -43,10 +43,11 @@ type Views interface {
 // Traces are what sessions leave outside of the events and the views; see
 // NewTraces.
 type Traces interface {
-	// Find calls fn for every trace.
-	Find(ctx context.Context, fn func(Trace) error) error
-	// Remove removes a trace; one that is gone already is fine.
-	Remove(ctx context.Context, t Trace) error
+	// Find calls fn for every trace of the sessions for which of is true.
+	Find(ctx context.Context, of func(eventstore.Key) bool, fn func(Trace) error) error
+	// Remove removes a trace; one that is gone already is fine. A queued command
+	// is kept as a dead letter that says why it was not applied.
+	Remove(ctx context.Context, t Trace, why error) error
 }
 
 // Trace is a task, a lease, a queued command or a dead letter.
@@ -54,7 +55,7 @@ type Trace struct {
 	Reason  contract.CleanupReason
 	Key     eventstore.Key
 	Subject string
-	// Seq and Time are those of a dead letter.
+	// Seq and Time are those of a queued command and of a dead letter.
 	Seq  uint64
 	Time time.Time
 }
@@ -170,7 +171,9 @@ func (c *Cleaner) now() time.Time { return c.cfg.Clock().UTC().Round(0) }
 type noTraces struct{}
 
 // Find finds none.
-func (noTraces) Find(context.Context, func(Trace) error) error { return nil }
+func (noTraces) Find(context.Context, func(eventstore.Key) bool, func(Trace) error) error {
+	return nil
+}
 
 // Remove has nothing to do.
-func (noTraces) Remove(context.Context, Trace) error { return nil }
+func (noTraces) Remove(context.Context, Trace, error) error { return nil }

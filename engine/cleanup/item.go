@@ -268,24 +268,20 @@ func (r *run) heal(ctx context.Context, result *contract.CleanupResult) error {
 	return err
 }
 
-// sweep removes a trace. Queued commands are left to the queue: it refuses them
-// and keeps them as dead letters, so that whoever sent them can learn why.
+// sweep removes a trace. A queued command becomes a dead letter, so that whoever
+// sent it can learn why it is not applied.
 func (r *run) sweep(ctx context.Context, result *contract.CleanupResult) error {
 	item := result.CleanupItem
 	t := Trace{Reason: item.Reason, Key: keyOf(item), Subject: item.Subject, Seq: item.Seq, Time: item.LastActivity}
-	if item.Reason == contract.ReasonQueued {
-		result.Outcome, result.Why = contract.OutcomeProtected, "the queue refuses it and keeps it as a dead letter"
-		return nil
-	}
-	ownerless, err := r.c.ownerless(ctx, t)
+	why, err := r.c.ownerless(ctx, t)
 	if err != nil {
 		return err
 	}
-	if !ownerless {
+	if why == nil {
 		result.Outcome, result.Why = contract.OutcomeChanged, "its session exists"
 		return nil
 	}
-	return r.remove(result, func() error { return r.c.cfg.Traces.Remove(ctx, t) })
+	return r.remove(result, func() error { return r.c.cfg.Traces.Remove(ctx, t, why) })
 }
 
 // remove does what removes the item, unless it is a dry run, and sets the

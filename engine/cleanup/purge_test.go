@@ -273,9 +273,9 @@ func TestPlansGrowOld(t *testing.T) {
 	}
 	plan.Items = append(plan.Items,
 		contract.CleanupItem{User: "ada", Session: "buried", Reason: contract.ReasonTombstone, Seq: 1},
-		contract.CleanupItem{User: "ada", Session: "buried", Reason: contract.ReasonQueued, Subject: "q"})
+		contract.CleanupItem{User: "ada", Session: "alive", Reason: contract.ReasonQueued, Subject: "q"})
 	report := w.purge(contract.CleanupRequest{Plan: plan}, Options{})
-	if report.Purged != 0 || report.Failed != 3 || report.Skipped[contract.OutcomeChanged] != 3 || report.Skipped[contract.OutcomeProtected] != 2 {
+	if report.Purged != 0 || report.Failed != 3 || report.Skipped[contract.OutcomeChanged] != 4 || report.Skipped[contract.OutcomeProtected] != 1 {
 		t.Errorf("the report is %+v", report)
 	}
 	if w.state("alive") != "RUNNING" || w.state("buried") != "gone" {

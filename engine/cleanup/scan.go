@@ -196,15 +196,16 @@ func (s *scan) traces(ctx context.Context) error {
 	if !s.orphans() {
 		return nil
 	}
-	return s.c.cfg.Traces.Find(ctx, func(t Trace) error {
-		if !s.named(t.Key.User, t.Key.Session) || t.Reason == contract.ReasonDeadLetter && !s.over(t.Time, s.policy.Debris.Std()) {
+	wanted := func(key eventstore.Key) bool {
+		trail := s.survey.trails[key]
+		return s.named(key.User, key.Session) && (trail == nil || trail.gone)
+	}
+	return s.c.cfg.Traces.Find(ctx, wanted, func(t Trace) error {
+		if t.Reason == contract.ReasonDeadLetter && !s.over(t.Time, s.policy.Debris.Std()) {
 			return nil
 		}
-		if trail := s.survey.trails[t.Key]; trail != nil && !trail.gone {
-			return nil
-		}
-		ownerless, err := s.c.ownerless(ctx, t)
-		if err == nil && ownerless {
+		why, err := s.c.ownerless(ctx, t)
+		if err == nil && why != nil {
 			s.items = append(s.items, contract.CleanupItem{
 				User: t.Key.User, Session: t.Key.Session, Reason: t.Reason, Subject: t.Subject, Seq: t.Seq, LastActivity: t.Time,
 			})
@@ -213,20 +214,20 @@ func (s *scan) traces(ctx context.Context) error {
 	})
 }
 
-// ownerless reports whether the session of a trace is gone. A command that is
-// queued, or was rejected, for a session that never was is nobody's orphan.
-func (c *Cleaner) ownerless(ctx context.Context, t Trace) (bool, error) {
+// ownerless returns the rejection that any command to the session of a trace
+// gets, since the session is gone; nil if it isn't. A command that is queued, or
+// was rejected, for a session that never was is nobody's orphan.
+func (c *Cleaner) ownerless(ctx context.Context, t Trace) (why, err error) {
 	a, err := c.current(ctx, t.Key)
 	if errors.Is(err, eventstore.ErrCorrupt) {
-		return false, nil
+		return nil, nil
 	}
-	if err != nil {
-		return false, err
+	commands := t.Reason == contract.ReasonQueued || t.Reason == contract.ReasonDeadLetter
+	if err != nil || a.Session.Exists() || commands && a.Session.Gone == nil {
+		return nil, err
 	}
-	if t.Reason == contract.ReasonQueued || t.Reason == contract.ReasonDeadLetter {
-		return a.Session.Gone != nil, nil
-	}
-	return !a.Session.Exists(), nil
+	_, why = domain.Decide(a.Session, &domain.Start{}, domain.Env{})
+	return why, nil
 }
 
 // done makes the plan: orphans first, then the oldest.

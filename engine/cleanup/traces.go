@@ -27,12 +27,16 @@ const (
 type streamTraces struct {
 	js    jetstream.JetStream
 	names contract.Names
+	bury  Bury
 }
+
+// Bury keeps a queued command as a dead letter that says why it was not applied.
+type Bury func(ctx context.Context, m *jetstream.RawStreamMsg, why error) error
 
 // NewTraces returns what sessions leave in the streams of tasks, leases, queued
 // commands and dead letters.
-func NewTraces(js jetstream.JetStream, names contract.Names) Traces {
-	return &streamTraces{js: js, names: names}
+func NewTraces(js jetstream.JetStream, names contract.Names, bury Bury) Traces {
+	return &streamTraces{js: js, names: names, bury: bury}
 }
 
 // kind is a stream of traces.
@@ -67,17 +71,33 @@ func (s *streamTraces) key(k kind, subject string) (eventstore.Key, bool) {
 	return eventstore.Key{User: user, Session: session}, err == nil && domain.ValidID(session) && plain
 }
 
-// Find reads the subjects of the streams, and all dead letters.
-func (s *streamTraces) Find(ctx context.Context, fn func(Trace) error) error {
+// Find reads the subjects of the streams, all dead letters, and the queued
+// commands of the sessions that are asked for.
+func (s *streamTraces) Find(ctx context.Context, of func(eventstore.Key) bool, fn func(Trace) error) error {
+	wanted := func(t Trace) error {
+		if !of(t.Key) {
+			return nil
+		}
+		return fn(t)
+	}
 	for _, k := range s.kinds() {
 		stream, err := s.js.Stream(ctx, k.stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue
 		}
-		if err == nil && k.reason == contract.ReasonDeadLetter {
-			err = s.letters(ctx, k, stream, fn)
-		} else if err == nil {
-			err = s.subjects(ctx, k, stream, fn)
+		switch {
+		case err != nil:
+		case k.reason == contract.ReasonDeadLetter:
+			err = s.letters(ctx, k, stream, wanted)
+		case k.reason == contract.ReasonQueued:
+			err = s.subjects(ctx, k, stream, func(t Trace) error {
+				if !of(t.Key) {
+					return nil
+				}
+				return queued(ctx, stream, t, fn)
+			})
+		default:
+			err = s.subjects(ctx, k, stream, wanted)
 		}
 		if err != nil {
 			return fmt.Errorf("stream %s: %w", k.stream, err)
@@ -99,6 +119,24 @@ func (s *streamTraces) subjects(ctx context.Context, k kind, stream jetstream.St
 		}
 	}
 	return nil
+}
+
+// queued calls fn for every command on the subject of a trace. They are read one
+// by one: no second consumer may read from a work queue.
+func queued(ctx context.Context, stream jetstream.Stream, t Trace, fn func(Trace) error) error {
+	for {
+		m, err := stream.GetMsg(ctx, t.Seq+1, jetstream.WithGetMsgSubject(t.Subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		t.Seq, t.Time = m.Sequence, m.Time.UTC()
+		if err := fn(t); err != nil {
+			return err
+		}
+	}
 }
 
 // letters reads the dead letters that are there now.
@@ -145,9 +183,9 @@ func (s *streamTraces) letters(ctx context.Context, k kind, stream jetstream.Str
 	}
 }
 
-// Remove removes a task, a lease or a dead letter. What the trace says is
-// checked: it may come from a plan that somebody wrote.
-func (s *streamTraces) Remove(ctx context.Context, t Trace) error {
+// Remove removes a trace. What it says is checked: it may come from a plan that
+// somebody wrote.
+func (s *streamTraces) Remove(ctx context.Context, t Trace, why error) error {
 	for _, k := range s.kinds() {
 		if k.reason != t.Reason {
 			continue
@@ -162,15 +200,20 @@ func (s *streamTraces) Remove(ctx context.Context, t Trace) error {
 		if err != nil {
 			return err
 		}
-		if t.Reason == contract.ReasonDeadLetter {
-			return removeLetter(ctx, stream, t)
+		switch t.Reason {
+		case contract.ReasonQueued:
+			return removeMessage(ctx, stream, t, func(m *jetstream.RawStreamMsg) error { return s.bury(ctx, m, why) })
+		case contract.ReasonDeadLetter:
+			return removeMessage(ctx, stream, t, func(*jetstream.RawStreamMsg) error { return nil })
+		default:
+			return stream.Purge(ctx, jetstream.WithPurgeSubject(t.Subject))
 		}
-		return stream.Purge(ctx, jetstream.WithPurgeSubject(t.Subject))
 	}
 	return fmt.Errorf("%.40q is no trace", string(t.Reason))
 }
 
-func removeLetter(ctx context.Context, stream jetstream.Stream, t Trace) error {
+// removeMessage removes the message of a trace, unless first fails.
+func removeMessage(ctx context.Context, stream jetstream.Stream, t Trace, first func(*jetstream.RawStreamMsg) error) error {
 	m, err := stream.GetMsg(ctx, t.Seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil
@@ -179,7 +222,17 @@ func removeLetter(ctx context.Context, stream jetstream.Stream, t Trace) error {
 		return err
 	}
 	if m.Subject != t.Subject {
-		return fmt.Errorf("dead letter %d is on %s, not on %s", t.Seq, m.Subject, t.Subject)
+		return fmt.Errorf("message %d is on %s, not on %s", t.Seq, m.Subject, t.Subject)
 	}
-	return stream.DeleteMsg(ctx, t.Seq)
+	if err := first(m); err != nil {
+		return err
+	}
+	err = stream.DeleteMsg(ctx, t.Seq)
+	if err == nil {
+		return nil
+	}
+	if _, gone := stream.GetMsg(ctx, t.Seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
+		return nil // somebody was first
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,11 +57,27 @@ func publish(t *testing.T, js jetstream.JetStream, subjects ...string) {
 	}
 }
 
+// ofAll asks for the traces of all sessions.
+func ofAll(eventstore.Key) bool { return true }
+
+// graveyard keeps the subjects of what is buried, unless it fails.
+type graveyard struct {
+	buried []string
+	err    error
+}
+
+func (g *graveyard) bury(_ context.Context, m *jetstream.RawStreamMsg, why error) error {
+	if g.err == nil {
+		g.buried = append(g.buried, fmt.Sprint(m.Subject, " ", why))
+	}
+	return g.err
+}
+
 // all lists what there is as "reason user/session".
 func all(t *testing.T, traces Traces) []string {
 	t.Helper()
 	var found []string
-	err := traces.Find(t.Context(), func(tr Trace) error {
+	err := traces.Find(t.Context(), ofAll, func(tr Trace) error {
 		found = append(found, fmt.Sprintf("%s %s/%s", tr.Reason, tr.Key.User, tr.Key.Session))
 		return nil
 	})
@@ -73,13 +90,14 @@ func all(t *testing.T, traces Traces) []string {
 
 func TestTracesAreFoundAndRemoved(t *testing.T) {
 	js := streams(t)
-	traces := NewTraces(js, contract.Default())
+	letters := &graveyard{}
+	traces := NewTraces(js, contract.Default(), letters.bury)
 	if got := all(t, traces); len(got) != 0 {
 		t.Errorf("at first there is %v", got)
 	}
-	publish(t, js, "reprise.work.build.ada.s1.c.1", "reprise.work.build.=w6Q.s1.c.1", "reprise.work.what.is.this", "reprise.queue.ada.s2.step.retry",
+	publish(t, js, "reprise.work.build.ada.s1.c.1", "reprise.work.build.=w6Q.s1.c.1", "reprise.work.what.is.this", "reprise.queue.ada.s2.step.retry", "reprise.queue.ada.s2.step.retry",
 		"reprise.dead.ada.s3.start", "reprise.dead.ada.s3.start", "reprise.dead.not")
-	want := "dead-letter ada/s3, dead-letter ada/s3, queued-command ada/s2, task ada/s1, task ä/s1"
+	want := "dead-letter ada/s3, dead-letter ada/s3, queued-command ada/s2, queued-command ada/s2, task ada/s1, task ä/s1"
 	if got := strings.Join(all(t, traces), ", "); got != want {
 		t.Errorf("found %s", got)
 	}
@@ -89,9 +107,10 @@ func TestTracesAreFoundAndRemoved(t *testing.T) {
 		{Reason: contract.ReasonTask, Key: key("s2"), Subject: "reprise.work.build.ada.s1.c.1"},
 		{Reason: contract.ReasonTask, Key: key("s1"), Subject: "reprise.work.*.ada.s1.c.1"},
 		{Reason: contract.ReasonDeadLetter, Key: key("s3"), Subject: "reprise.dead.ada.s3.pause", Seq: 1},
+		{Reason: contract.ReasonQueued, Key: key("s2"), Subject: "reprise.queue.ada.s2.start", Seq: 1},
 		{Reason: "whim", Key: key("s1"), Subject: "reprise.work.build.ada.s1.c.1"},
 	} {
-		if err := traces.Remove(t.Context(), wrong); err == nil {
+		if err := traces.Remove(t.Context(), wrong, errGone); err == nil {
 			t.Errorf("%+v was removed", wrong)
 		}
 	}
@@ -101,11 +120,11 @@ func TestTracesAreFoundAndRemoved(t *testing.T) {
 		{Reason: contract.ReasonDeadLetter, Key: key("s3"), Subject: "reprise.dead.ada.s3.start", Seq: 99},
 		{Reason: contract.ReasonLease, Key: key("s1"), Subject: "reprise.lease.ada.s1.c.1.1"},
 	} {
-		if err := traces.Remove(t.Context(), right); err != nil {
+		if err := traces.Remove(t.Context(), right, errGone); err != nil {
 			t.Errorf("%+v: %v", right, err)
 		}
 	}
-	want = "dead-letter ada/s3, queued-command ada/s2, task ä/s1"
+	want = "dead-letter ada/s3, queued-command ada/s2, queued-command ada/s2, task ä/s1"
 	if got := strings.Join(all(t, traces), ", "); got != want {
 		t.Errorf("left is %s", got)
 	}
@@ -114,14 +133,14 @@ func TestTracesAreFoundAndRemoved(t *testing.T) {
 func TestTracesEndWithTheirCaller(t *testing.T) {
 	js := streams(t)
 	publish(t, js, "reprise.dead.ada.s3.start", "reprise.work.build.ada.s1.c.1")
-	traces := NewTraces(js, contract.Default())
+	traces := NewTraces(js, contract.Default(), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := traces.Find(ctx, func(Trace) error { return nil }); err == nil {
+	if err := traces.Find(ctx, ofAll, func(Trace) error { return nil }); err == nil {
 		t.Error("a search without patience found its end")
 	}
 	calls := 0
-	if err := traces.Find(t.Context(), func(Trace) error { calls++; return errCrash }); err == nil || calls != 1 {
+	if err := traces.Find(t.Context(), ofAll, func(Trace) error { calls++; return errCrash }); err == nil || calls != 1 {
 		t.Errorf("%d calls, error %v", calls, err)
 	}
 }
@@ -132,7 +151,45 @@ func TestNoTraces(t *testing.T) {
 	if _, _, err := w.cleaner().Scan(t.Context(), contract.CleanupRequest{}, "olga", Watch{}); err != nil {
 		t.Error(err)
 	}
-	if err := (noTraces{}).Remove(t.Context(), Trace{}); err != nil {
+	if err := (noTraces{}).Remove(t.Context(), Trace{}, errGone); err != nil {
 		t.Error(err)
+	}
+}
+
+// errGone is why traces are removed.
+var errGone = errors.New("the session is gone")
+
+// TestQueuedCommandsAreExplained: they leave the queue as dead letters, or not
+// at all.
+func TestQueuedCommandsAreExplained(t *testing.T) {
+	js := streams(t)
+	publish(t, js, "reprise.queue.ada.s1.start", "reprise.queue.ada.s2.start", "reprise.queue.ada.s1.start")
+	letters := &graveyard{err: errors.New("the disk is full")}
+	traces := NewTraces(js, contract.Default(), letters.bury)
+	var found []Trace
+	ofOne := func(key eventstore.Key) bool { return key.Session == "s1" }
+	if err := traces.Find(t.Context(), ofOne, func(tr Trace) error { found = append(found, tr); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 2 || found[0].Seq != 1 || found[1].Seq != 3 || found[0].Time.IsZero() {
+		t.Fatalf("found %+v", found)
+	}
+	if err := traces.Remove(t.Context(), found[0], errGone); !errors.Is(err, letters.err) || len(all(t, traces)) != 3 {
+		t.Errorf("without a dead letter: %v, left %v", err, all(t, traces))
+	}
+	letters.err = nil
+	for range 2 { // the second time there is nothing to do
+		for _, tr := range found {
+			if err := traces.Remove(t.Context(), tr, errGone); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	want := "reprise.queue.ada.s1.start the session is gone; reprise.queue.ada.s1.start the session is gone"
+	if got := strings.Join(letters.buried, "; "); got != want {
+		t.Errorf("buried %s", got)
+	}
+	if left := all(t, traces); len(left) != 1 || left[0] != "queued-command ada/s2" {
+		t.Errorf("left is %v", left)
 	}
 }

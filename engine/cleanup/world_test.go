@@ -262,10 +262,13 @@ type fakeTraces struct {
 	removed []Trace
 }
 
-func (f *fakeTraces) Find(_ context.Context, fn func(Trace) error) error {
+func (f *fakeTraces) Find(_ context.Context, of func(eventstore.Key) bool, fn func(Trace) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, t := range f.there {
+		if !of(t.Key) {
+			continue
+		}
 		if err := fn(t); err != nil {
 			return err
 		}
@@ -273,7 +276,10 @@ func (f *fakeTraces) Find(_ context.Context, fn func(Trace) error) error {
 	return nil
 }
 
-func (f *fakeTraces) Remove(_ context.Context, t Trace) error {
+func (f *fakeTraces) Remove(_ context.Context, t Trace, why error) error {
+	if why == nil {
+		return errors.New("a trace is removed for a reason")
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.removed = append(f.removed, t)
