@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -67,13 +68,17 @@ func TestQueuedCommandsOfTheGone(t *testing.T) {
 	if info, err := queue.Info(t.Context()); err != nil || info.State.Msgs != 1 {
 		t.Errorf("the queue holds %+v, error %v", info.State, err)
 	}
-	for seq, id := range []string{"first", fmt.Sprintf("queue-%x-%d", queue.CachedInfo().Created.UTC().UnixNano(), queue.CachedInfo().State.FirstSeq-1)} {
+	ids := []string{"first", fmt.Sprintf("queue-%x-%d", queue.CachedInfo().Created.UTC().UnixNano(), queue.CachedInfo().State.FirstSeq-1)}
+	for seq := range ids {
 		m, err := dead.GetMsg(t.Context(), uint64(seq+1))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Subject != names.Dead("ann", "old0", domain.VerbStart) || m.Header.Get(contract.HeaderCode) != "gone" || m.Header.Get(contract.HeaderReason) == "" || m.Header.Get(contract.HeaderCommandID) != id || string(m.Data) != "{}" {
-			t.Errorf("the dead letter is %s %v %s, not of %s", m.Subject, m.Header, m.Data, id)
+		if id := m.Header.Get(contract.HeaderCommandID); !slices.Contains(ids, id) {
+			t.Errorf("a dead letter is of command %s, not of %v", id, ids)
+		}
+		if m.Subject != names.Dead("ann", "old0", domain.VerbStart) || m.Header.Get(contract.HeaderCode) != "gone" || m.Header.Get(contract.HeaderReason) == "" || string(m.Data) != "{}" {
+			t.Errorf("the dead letter is %s %v %s", m.Subject, m.Header, m.Data)
 		}
 	}
 	if _, err := queue.ResumeConsumer(t.Context(), queueConsumer); err != nil {

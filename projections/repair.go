@@ -3,7 +3,7 @@ package projections
 import (
 	"context"
 	"errors"
-	"hash/maphash"
+	"iter"
 
 	"reprise/eventstore"
 )
@@ -27,11 +27,28 @@ type Finding struct {
 	Fault Fault
 }
 
+// Head is the last commit of a session.
+type Head struct {
+	Seq uint64
+	// Ended says that it is a tombstone.
+	Ended bool
+}
+
 // Compare finds the views that are not those of the events, and changes
-// nothing. Any instance may; those that are about to be written, as far as this
-// one knows, are left out. Views of a newer schema are not looked at.
-func (v *Views) Compare(ctx context.Context) ([]Finding, error) {
-	s := &sweeper{v: v, seed: maphash.MakeSeed(), heads: map[uint64]head{}}
+// nothing. heads are the last commits of all sessions, for a caller who has just
+// read them; if nil the event stream is read. Any instance may; views that are
+// about to be written, as far as this one knows, are left out. Views of a newer
+// schema are not looked at.
+func (v *Views) Compare(ctx context.Context, heads iter.Seq2[eventstore.Key, Head]) ([]Finding, error) {
+	s := newSweeper(v)
+	if heads != nil {
+		s.read = func(_ context.Context, fn func(eventstore.Key, Head)) error {
+			for key, h := range heads {
+				fn(key, h)
+			}
+			return nil
+		}
+	}
 	suspects, err := s.suspects(ctx)
 	if err != nil {
 		return nil, err

@@ -18,21 +18,39 @@ import (
 type sweeper struct {
 	v      *Views
 	frozen map[string]bool
-	seed   maphash.Seed
-	heads  map[uint64]head // by hash of the key; a clash costs one look too many
+	// read calls fn with the last commit of every session, and maybe with earlier
+	// ones before.
+	read  func(ctx context.Context, fn func(eventstore.Key, Head)) error
+	seed  maphash.Seed
+	heads map[uint64]seen // by hash of the key; a clash costs one look too many
 }
 
-// head is what the events say of a session.
-type head struct {
-	seq    uint64
-	ended  bool // by a tombstone
+// seen is what the events say of a session, and whether it has a view.
+type seen struct {
+	Head
+
 	viewed bool
+}
+
+func newSweeper(v *Views) *sweeper {
+	return &sweeper{v: v, read: v.readHeads, seed: maphash.MakeSeed(), heads: map[uint64]seen{}}
+}
+
+// readHeads reads the headers of the event stream.
+func (v *Views) readHeads(ctx context.Context, fn func(eventstore.Key, Head)) error {
+	return v.cfg.Source.Raw(ctx, eventstore.Filter{HeadersOnly: true}, func(m eventstore.Message) error {
+		if m.Guarded {
+			fn(m.Key, Head{Seq: m.Seq, Ended: strings.Contains(m.Header[contract.HeaderTypes], string(domain.TypeSessionPurged))})
+		}
+		return nil
+	})
 }
 
 // sweep marks every view that is not that of the events. It runs beside the
 // writer, once at its start.
 func (v *Views) sweep(ctx context.Context, frozen map[string]bool) {
-	s := &sweeper{v: v, frozen: frozen, seed: maphash.MakeSeed(), heads: map[uint64]head{}}
+	s := newSweeper(v)
+	s.frozen = frozen
 	if err := s.run(ctx); err != nil && ctx.Err() == nil {
 		v.cfg.Report(fmt.Errorf("the views could not be compared with the events: %w", err))
 	}
@@ -53,7 +71,8 @@ func (s *sweeper) run(ctx context.Context) error {
 
 // suspects returns the sessions whose view may not be that of the events.
 func (s *sweeper) suspects(ctx context.Context) ([]eventstore.Key, error) {
-	if err := s.v.cfg.Source.Raw(ctx, eventstore.Filter{HeadersOnly: true}, s.note); err != nil {
+	err := s.read(ctx, func(key eventstore.Key, h Head) { s.heads[s.hash(key)] = seen{Head: h} })
+	if err != nil {
 		return nil, err
 	}
 	suspects, err := s.compare(ctx)
@@ -62,15 +81,6 @@ func (s *sweeper) suspects(ctx context.Context) ([]eventstore.Key, error) {
 	}
 	missing, err := s.missing(ctx)
 	return append(suspects, missing...), err
-}
-
-// note keeps the last message of each session.
-func (s *sweeper) note(m eventstore.Message) error {
-	if m.Guarded {
-		ended := strings.Contains(m.Header[contract.HeaderTypes], string(domain.TypeSessionPurged))
-		s.heads[s.hash(m.Key)] = head{seq: m.Seq, ended: ended}
-	}
-	return nil
 }
 
 func (s *sweeper) hash(key eventstore.Key) uint64 { return maphash.Comparable(s.seed, key) }
@@ -86,7 +96,7 @@ func (s *sweeper) compare(ctx context.Context) ([]eventstore.Key, error) {
 		}
 		h, known := s.heads[s.hash(key)]
 		e, err := parseEntry(view.Key, view.Index)
-		if err != nil || !known || h.ended || e.Seq != h.seq {
+		if err != nil || !known || h.Ended || e.Seq != h.Seq {
 			suspects = append(suspects, key)
 		}
 		if known {
@@ -102,7 +112,7 @@ func (s *sweeper) compare(ctx context.Context) ([]eventstore.Key, error) {
 func (s *sweeper) missing(ctx context.Context) ([]eventstore.Key, error) {
 	lacking := 0
 	for _, h := range s.heads {
-		if !h.viewed && !h.ended {
+		if !h.viewed && !h.Ended {
 			lacking++
 		}
 	}
@@ -110,11 +120,10 @@ func (s *sweeper) missing(ctx context.Context) ([]eventstore.Key, error) {
 		return nil, nil
 	}
 	var keys []eventstore.Key
-	err := s.v.cfg.Source.Raw(ctx, eventstore.Filter{HeadersOnly: true}, func(m eventstore.Message) error {
-		if h := s.heads[s.hash(m.Key)]; h.seq == m.Seq && !h.viewed && !h.ended {
-			keys = append(keys, m.Key)
+	err := s.read(ctx, func(key eventstore.Key, last Head) {
+		if h := s.heads[s.hash(key)]; h.Head == last && !h.viewed && !h.Ended {
+			keys = append(keys, key)
 		}
-		return nil
 	})
 	return keys, err
 }

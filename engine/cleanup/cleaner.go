@@ -3,6 +3,7 @@ package cleanup
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -35,7 +36,7 @@ type Index interface {
 
 // Views is what cleanup needs of the views; *projections.Views is one.
 type Views interface {
-	Compare(ctx context.Context) ([]projections.Finding, error)
+	Compare(ctx context.Context, heads iter.Seq2[eventstore.Key, projections.Head]) ([]projections.Finding, error)
 	Heal(ctx context.Context, keys ...eventstore.Key) error
 	Rebuild(ctx context.Context) error
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"reprise/contract"
 	"reprise/domain"
@@ -20,13 +21,12 @@ func (c *Cleaner) Repair(ctx context.Context, r contract.RepairRequest, by strin
 	policy := DefaultPolicy()
 	policy.Name = "repair"
 	policy.Keep = domain.States()
-	plan, err := c.plan(ctx, contract.CleanupRequest{Policy: &policy}, t.report.ID, watch)
+	s, err := c.look(ctx, contract.CleanupRequest{Policy: &policy}, t.report.ID, watch)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.addViews(ctx, plan); err != nil {
-		return nil, err
-	}
+	s.repairable()
+	plan := s.done(0)
 	t.found(plan)
 	report, err := c.carryOut(ctx, plan, Options{By: by, DryRun: !r.Apply, Concurrency: DefaultConcurrency}, t, watch)
 	if r.Apply && r.Rebuild && !report.Stopped {
@@ -37,24 +37,17 @@ func (c *Cleaner) Repair(ctx context.Context, r contract.RepairRequest, by strin
 	return report, err
 }
 
-// addViews adds the views that are missing or wrong, and takes out what only a
+// repairable adds the views that are missing or wrong, and takes out what only a
 // policy may remove.
-func (c *Cleaner) addViews(ctx context.Context, plan *contract.CleanupPlan) error {
-	kept := plan.Items[:0]
-	for _, item := range plan.Items {
-		if item.Reason.Orphan() && item.Reason != contract.ReasonHeadless {
-			kept = append(kept, item)
+func (s *scan) repairable() {
+	s.items = slices.DeleteFunc(s.items, func(item contract.CleanupItem) bool {
+		return !item.Reason.Orphan() || item.Reason == contract.ReasonHeadless
+	})
+	for _, f := range s.faulty {
+		if reason, ok := faults[f.Fault]; ok {
+			s.items = append(s.items, contract.CleanupItem{User: f.Key.User, Session: f.Key.Session, Reason: reason})
 		}
 	}
-	found, err := c.cfg.Views.Compare(ctx)
-	for _, f := range found {
-		reason, ok := faults[f.Fault]
-		if ok {
-			kept = append(kept, contract.CleanupItem{User: f.Key.User, Session: f.Key.Session, Reason: reason})
-		}
-	}
-	plan.Items = kept
-	return err
 }
 
 // faults are what a scan doesn't look for.

@@ -33,6 +33,15 @@ func (c *Cleaner) Scan(ctx context.Context, r contract.CleanupRequest, by string
 
 // plan is a scan without its report.
 func (c *Cleaner) plan(ctx context.Context, r contract.CleanupRequest, run string, watch Watch) (*contract.CleanupPlan, error) {
+	s, err := c.look(ctx, r, run, watch)
+	if err != nil {
+		return nil, err
+	}
+	return s.done(r.Limit), nil
+}
+
+// look is a scan whose plan is still to be made.
+func (c *Cleaner) look(ctx context.Context, r contract.CleanupRequest, run string, watch Watch) (*scan, error) {
 	s, err := c.newScan(r)
 	if err != nil {
 		return nil, err
@@ -41,8 +50,8 @@ func (c *Cleaner) plan(ctx context.Context, r contract.CleanupRequest, run strin
 	if err != nil {
 		return nil, err
 	}
-	position := c.cfg.Sessions.Position(info.Last)
-	if err := c.cfg.Reach(ctx, position); err != nil {
+	s.position = c.cfg.Sessions.Position(info.Last)
+	if err := c.cfg.Reach(ctx, s.position); err != nil {
 		return nil, fmt.Errorf("the index and the views are not up to date: %w", err)
 	}
 	s.survey, err = newSurvey(ctx, c.cfg.Sessions, info.Last, func(seq uint64) {
@@ -58,15 +67,18 @@ func (c *Cleaner) plan(ctx context.Context, r contract.CleanupRequest, run strin
 			return nil, err
 		}
 	}
-	return s.done(position, r.Limit), nil
+	return s, nil
 }
 
 // scan is one scan.
 type scan struct {
 	c *Cleaner
 	criteria
-	survey *survey
-	items  []contract.CleanupItem
+	position contract.Position
+	survey   *survey
+	items    []contract.CleanupItem
+	// faulty are the views that are not as they should be.
+	faulty []projections.Finding
 }
 
 func (c *Cleaner) newScan(r contract.CleanupRequest) (*scan, error) {
@@ -182,8 +194,9 @@ func (s *scan) views(ctx context.Context) error {
 	if !s.orphans() {
 		return nil
 	}
-	found, err := s.c.cfg.Views.Compare(ctx)
-	for _, f := range found {
+	var err error
+	s.faulty, err = s.c.cfg.Views.Compare(ctx, s.survey.heads())
+	for _, f := range s.faulty {
 		if f.Fault == projections.FaultDead && s.named(f.Key.User, f.Key.Session) {
 			s.items = append(s.items, contract.CleanupItem{User: f.Key.User, Session: f.Key.Session, Reason: contract.ReasonDeadView})
 		}
@@ -231,7 +244,7 @@ func (c *Cleaner) ownerless(ctx context.Context, t Trace) (why, err error) {
 }
 
 // done makes the plan: orphans first, then the oldest.
-func (s *scan) done(position contract.Position, limit int) *contract.CleanupPlan {
+func (s *scan) done(limit int) *contract.CleanupPlan {
 	slices.SortFunc(s.items, func(a, b contract.CleanupItem) int {
 		return cmp.Or(
 			orphansFirst(a.Reason, b.Reason), a.LastActivity.Compare(b.LastActivity),
@@ -239,7 +252,7 @@ func (s *scan) done(position contract.Position, limit int) *contract.CleanupPlan
 		)
 	})
 	plan := &contract.CleanupPlan{
-		ID: newID(), Time: s.now, Position: position, Policy: s.policy, Filter: s.filter,
+		ID: newID(), Time: s.now, Position: s.position, Policy: s.policy, Filter: s.filter,
 		Scanned: len(s.survey.trails), Items: s.items,
 	}
 	if plan.Items == nil {

@@ -2,12 +2,14 @@ package cleanup
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"time"
 
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/projections"
 )
 
 // headerTime is the header with the time of a commit.
@@ -67,6 +69,17 @@ func (s *survey) note(m eventstore.Message) error {
 	}
 	t.commit, t.gone = m.Seq, hasType(types, domain.TypeSessionPurged)
 	return nil
+}
+
+// heads are the last commits of all sessions.
+func (s *survey) heads() iter.Seq2[eventstore.Key, projections.Head] {
+	return func(yield func(eventstore.Key, projections.Head) bool) {
+		for key, t := range s.trails {
+			if t.commit > 0 && !yield(key, projections.Head{Seq: t.commit, Ended: t.gone}) {
+				return
+			}
+		}
+	}
 }
 
 // timeOf is the time of a commit; for a foreign message when it was stored.

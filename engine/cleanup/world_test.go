@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"testing"
 	"time"
@@ -235,7 +236,7 @@ type fakeViews struct {
 	err      error
 }
 
-func (v *fakeViews) Compare(context.Context) ([]projections.Finding, error) {
+func (v *fakeViews) Compare(context.Context, iter.Seq2[eventstore.Key, projections.Head]) ([]projections.Finding, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.findings, nil
