@@ -7,6 +7,11 @@ COVER ?= 90
 # How long each fuzz target and each benchmark runs.
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
+# Which benchmarks bench runs, and how often; benchstat wants 4 and more to tell
+# a change from noise.
+BENCH ?= .
+COUNT ?= 1
+BASELINE = bench/results/baseline.txt
 # How long the soak goes on; REPRISE_SOAK_SEED takes the seed of an earlier one.
 SOAK ?= 3m
 
@@ -25,12 +30,13 @@ MODULES = $(shell $(GO) work edit -json | sed -n 's/.*"DiskPath": "\(.*\)".*/\1/
 PRODUCT = $(shell $(GO) list ./... | paste -sd, -)
 
 LINTER = bin/golangci-lint
+BENCHSTAT = bin/benchstat
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## Print this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build the reprise command into bin/
@@ -76,8 +82,25 @@ fuzz: ## Run every fuzz target for FUZZTIME
 	done
 
 .PHONY: bench
-bench: ## Run every benchmark for BENCHTIME
-	$(GO) test -run='^$$' -bench=. -skip=DuringPurge -benchmem -benchtime=$(BENCHTIME) work
+bench: $(BENCHSTAT) ## Run benchmarks, as shares of their limits and beside the baseline
+	$(call run-bench,bin/bench.txt)
+	@echo && $(GO) run ./bench/ratios bin/bench.txt
+	@echo && $(BENCHSTAT) baseline=$(BASELINE) now=bin/bench.txt
+
+.PHONY: bench-baseline
+bench-baseline: ## Measure the baseline anew; on a machine that does nothing else
+	$(call run-bench,$(BASELINE))
+
+# What it prints goes to the file $(1) too; the first line says where it is from.
+define run-bench
+@mkdir -p $(dir $(1)) && echo "(commit $$(git describe --always --dirty --exclude='*'), $$(date -u +%Y-%m-%d), $(BENCHTIME) each, $(COUNT) times)" > $(1)
+@{ $(GO) test -run='^$$' -bench='$(BENCH)' -skip=DuringPurge -benchmem -benchtime=$(BENCHTIME) -count=$(COUNT) -timeout=3h work || echo FAIL; } | grep -v -e 'no test files' -e '^ok ' -e '^PASS' | tee -a $(1)
+@! grep -q '^FAIL' $(1)
+endef
+
+# As for the linter, its module keeps its dependencies out of go.mod.
+$(BENCHSTAT): tools/benchstat/go.mod
+	cd tools/benchstat && GOWORK=off $(GO) build -o ../../$@ golang.org/x/perf/cmd/benchstat
 
 .PHONY: bench-purge
 bench-purge: ## Measure commands to other sessions while 20,000 are purged
