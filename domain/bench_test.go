@@ -93,3 +93,33 @@ func BenchmarkDigest(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkView writes a session in its middle as JSON, as views do; Marshal
+// beside it is the same by reflection.
+func BenchmarkView(b *testing.B) {
+	s := benchState(b, 5)
+	for n := range 20 {
+		s = domain.Apply(s, &domain.Commit{
+			ID: fmt.Sprintf("0198f1c2-7c1b-7d43-9a65-%012d", n), Version: s.Version + 1, Time: s.UpdatedAt.Add(123456789), Digest: "0123456789abcdef",
+			Events: []domain.Event{&domain.MetadataSet{Set: map[string]string{"customer": "c-4711"}}},
+		})
+	}
+	b.Run("append", func(b *testing.B) {
+		b.ReportAllocs()
+		var buf []byte
+		for b.Loop() {
+			buf, _ = s.AppendJSON(buf[:0])
+		}
+		b.SetBytes(int64(len(buf)))
+	})
+	b.Run("marshal", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			raw, err := domain.Marshal(s)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(len(raw)))
+		}
+	})
+}

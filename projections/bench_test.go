@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"reprise/domain"
 	"reprise/eventstore"
@@ -81,7 +82,7 @@ func benchmarkRebuild(b *testing.B, sideBySide bool, store ViewStore) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	commits := 0
+	commits, used := 0, cpuTime(b)
 	for b.Loop() {
 		t := &tenure{v: v, w: w}
 		if err := t.catchUp(context.Background(), 0, info.Last); err != nil {
@@ -89,9 +90,16 @@ func benchmarkRebuild(b *testing.B, sideBySide bool, store ViewStore) {
 		}
 		commits += int(info.Last)
 	}
+	measure(b, used, commits)
 	b.ReportMetric(float64(commits)/b.Elapsed().Seconds(), "commits/s")
 }
 
 func BenchmarkRebuildOneAfterAnother(b *testing.B) { benchmarkRebuild(b, false, NewMemoryViews()) }
 
 func BenchmarkRebuildSideBySide(b *testing.B) { benchmarkRebuild(b, true, NewMemoryViews()) }
+
+// measure reports the CPU time that each of n operations took since used.
+func measure(b *testing.B, used time.Duration, n int) {
+	b.Helper()
+	b.ReportMetric(float64(cpuTime(b)-used)/float64(n), "cpu-ns/op")
+}

@@ -116,6 +116,39 @@ func countStep(e *Entry, st *domain.Step) {
 	}
 }
 
+// appendJSON writes the entry as domain.Marshal does.
+func (e Entry) appendJSON(buf []byte) ([]byte, error) {
+	w := domain.Appender{Buf: buf}
+	w.Raw("{")
+	w.Int("schema", e.Schema)
+	w.String("id", e.ID)
+	w.String("user", e.User)
+	w.String("state", string(e.State))
+	w.Time("createdAt", e.CreatedAt)
+	w.Time("updatedAt", e.UpdatedAt)
+	w.Uint("version", e.Version)
+	w.Uint("seq", e.Seq)
+	w.Int("chains", e.Chains)
+	w.Int("steps", e.Steps)
+	w.Int("stepsDone", e.StepsDone)
+	domain.TextsOpt(&w, "chainStates", e.ChainStates)
+	domain.TextsOpt(&w, "stepStates", e.StepStates)
+	w.Int("inFlight", e.InFlight)
+	w.IntOpt("priority", e.Priority)
+	w.BoolOpt("held", e.Held)
+	w.StringOpt("error", e.Error)
+	w.MapOpt("metadata", e.Metadata)
+	w.TimeOpt("deadline", e.Deadline)
+	w.TimeOpt("stepDue", e.StepDue)
+	if e.Waits != nil {
+		w.Name("waits")
+		e.Waits.append(&w)
+	}
+	w.IntOpt("shape", e.Shape)
+	w.Raw("}")
+	return w.Buf, w.Err
+}
+
 // Row returns the entry as lists show it.
 func (e Entry) Row() contract.Row {
 	return contract.Row{

@@ -3,7 +3,9 @@ package projections
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
 	"reprise/contract"
 	"reprise/domain"
@@ -36,17 +38,47 @@ func encodeView(a eventstore.Aggregate, declared []string) (View, error) {
 	if extra := len(kept.Recent) - domain.RecentMin; extra > 0 {
 		kept.Recent = kept.Recent[extra:]
 	}
-	raw, err := domain.Marshal(body{Schema: eventstore.SchemaVersion, Seq: a.Seq, Hash: a.Hash, Session: &kept})
+	scratch := scratches.Get().(*[]byte) //nolint:forcetypeassert // New makes nothing else
+	defer scratches.Put(scratch)
+	raw, err := appendBody((*scratch)[:0], body{Schema: eventstore.SchemaVersion, Seq: a.Seq, Hash: a.Hash, Session: &kept})
 	if err != nil {
 		return View{}, fmt.Errorf("encode the view of session %s: %w", a.Key, err)
 	}
+	size := len(raw)
 	entry := NewEntry(a, declared)
 	entry.Waits = entry.Waits.bounded()
-	index, err := domain.Marshal(entry)
+	raw, err = entry.appendJSON(raw)
 	if err != nil {
 		return View{}, fmt.Errorf("encode the index header of session %s: %w", a.Key, err)
 	}
-	return View{Key: a.Key.String(), Body: raw, Index: index}, nil
+	if cap(raw) <= maxScratch {
+		*scratch = raw
+	}
+	whole := slices.Clone(raw)
+	return View{Key: a.Key.String(), Body: whole[:size:size], Index: whole[size:]}, nil
+}
+
+// maxScratch bounds the buffers that are kept for the next view, in bytes.
+const maxScratch = 64 << 10
+
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+// appendBody writes a body as domain.Marshal does.
+func appendBody(buf []byte, b body) ([]byte, error) {
+	w := domain.Appender{Buf: buf}
+	w.Raw("{")
+	w.Int("schema", b.Schema)
+	w.Uint("seq", b.Seq)
+	w.String("hash", b.Hash)
+	if w.Err != nil {
+		return w.Buf, w.Err
+	}
+	opens := len(w.Buf) // the session's own fields go on from here
+	raw, err := b.AppendJSON(w.Buf)
+	if err == nil {
+		raw[opens] = ','
+	}
+	return raw, err
 }
 
 // decodeView reads the body of a view as a snapshot. It does not say that the

@@ -96,6 +96,27 @@ func (w *Waits) bounded() *Waits {
 	return &some
 }
 
+// append writes what domain.Marshal does.
+func (w *Waits) append(to *domain.Appender) {
+	to.Raw("{")
+	if len(w.Ready) > 0 {
+		to.Name("ready")
+		domain.Array(to, w.Ready, func(a ReadyAction) {
+			to.Raw("{")
+			to.String("action", a.Action)
+			to.Int("steps", a.Steps)
+			to.TimeOpt("first", a.First)
+			to.TimeOpt("last", a.Last)
+			to.Raw("}")
+		})
+	}
+	domain.TextsOpt(to, "inFlight", w.InFlight)
+	to.BoolOpt("person", w.Person)
+	to.BoolOpt("plan", w.Plan)
+	to.BoolOpt("cut", w.Cut)
+	to.Raw("}")
+}
+
 // shared makes the names of actions those that all rows share, and returns w.
 func (w *Waits) shared() *Waits {
 	if w == nil {
