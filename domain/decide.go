@@ -11,7 +11,7 @@ type Decision struct {
 	// Events are what the command appends; none means there is nothing to do
 	// and nothing was wrong (the same definition again, a heartbeat).
 	Events []Event
-	// Next is the state after the events. The state to keep is Apply of the
+	// Next is the state after the events. The state to keep is Keep of the
 	// commit, which also remembers the command.
 	Next *Session
 	// Time is that of the commit: Env.Now, or the time of the session's last

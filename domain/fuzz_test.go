@@ -130,12 +130,14 @@ func checkDecision(t *testing.T, s *domain.Session, c domain.Command) {
 	if len(d.Events) == 0 {
 		return
 	}
-	commit := &domain.Commit{ID: "fuzz", Version: s.Version + 1, Time: d.Time, Events: throughJSON(t, d.Events)}
+	commit := &domain.Commit{ID: "fuzz", Version: s.Version + 1, Time: d.Time, Actor: env.Actor, Events: throughJSON(t, d.Events)}
 	next := domain.Apply(s, commit)
 	if next.State != d.Next.State || next.Version != d.Next.Version || len(next.Chains) != len(d.Next.Chains) {
 		t.Fatalf("the fold is %s, the decision says %s", jsonOf(t, next), jsonOf(t, d.Next))
 	}
-	jsonOf(t, next)
+	if kept, folded := jsonOf(t, d.Keep(commit)), jsonOf(t, next); kept != folded {
+		t.Fatalf("kept is %s, the fold says %s", kept, folded)
+	}
 }
 
 // FuzzEvolve applies hostile events that decode, one a line as "type body", to

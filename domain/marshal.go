@@ -23,15 +23,17 @@ func Marshal(v any) ([]byte, error) {
 // between JSON tokens does not count, and an empty body and null are an empty
 // object.
 func Digest(verb Verb, body []byte) string {
-	if small := compact(bytes.TrimSpace(body)); len(small) == 0 || string(small) == "null" {
+	body = compact(bytes.TrimSpace(body))
+	if len(body) == 0 || string(body) == "null" {
 		body = []byte("{}")
 	}
-	h := sha256.New()
-	h.Write([]byte(verb))
-	h.Write([]byte{0})
-	h.Write(compact(body))
-	return hex.EncodeToString(h.Sum(nil))
+	hashed := make([]byte, 0, digestedBytes)
+	hashed = append(append(append(hashed, verb...), 0), body...)
+	return sum(hashed)
 }
+
+// digestedBytes is what most bodies take with their verb.
+const digestedBytes = 256
 
 // sum returns the SHA-256 of raw in hex.
 func sum(raw []byte) string {
@@ -42,8 +44,11 @@ func sum(raw []byte) string {
 // compact drops white space between JSON tokens; what is not JSON is returned
 // as it is.
 func compact(raw []byte) []byte {
-	var buf bytes.Buffer
-	if json.Compact(&buf, raw) != nil {
+	if len(raw) == 0 || string(raw) == "{}" {
+		return raw
+	}
+	buf := bytes.NewBuffer(make([]byte, 0, len(raw)))
+	if json.Compact(buf, raw) != nil {
 		return raw
 	}
 	return buf.Bytes()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,14 +106,13 @@ func (s *strict) object(t reflect.Type, here *where) *Rejection {
 		element = t.Elem()
 	default:
 	}
-	seen := map[string]bool{}
+	var seen nameSet
 	for s.at++; s.next('}'); {
 		name := s.text()
 		place := &where{up: here, name: name}
-		if seen[name] {
+		if !seen.add(name) {
 			return &Rejection{Code: CodeInvalid, Field: place.String(), Message: place.String() + ": the field stands twice"}
 		}
-		seen[name] = true
 		inner := element
 		if fields != nil {
 			known, ok := fields[name]
@@ -128,6 +128,32 @@ func (s *strict) object(t reflect.Type, here *where) *Rejection {
 		}
 	}
 	return nil
+}
+
+// nameSet holds the names of an object: the first ones in a list, as most
+// objects have few.
+type nameSet struct {
+	few  []string
+	many map[string]bool
+}
+
+// fewNames is how many names a list is as good for as a map.
+const fewNames = 8
+
+// add reports false if the name is there already.
+func (n *nameSet) add(name string) bool {
+	if n.many[name] || slices.Contains(n.few, name) {
+		return false
+	}
+	if len(n.few) < fewNames {
+		n.few = append(n.few, name)
+		return true
+	}
+	if n.many == nil {
+		n.many = map[string]bool{}
+	}
+	n.many[name] = true
+	return true
 }
 
 // unknownField names a field by its place, of which a bounded part is shown.

@@ -59,7 +59,9 @@ func (t *single) decide(ctx context.Context) (outcome, error) {
 	case len(d.Events) == 0:
 		return answered(c.unchanged(r, t.base, d)), nil
 	}
-	return outcome{proposals: [2]eventstore.Proposal{propose(r, t.base, d, env.Now, r.QueueSeq)}, claimed: d.Claimed}, nil
+	commit := r.commit(s, d, env.Now, r.QueueSeq)
+	p := eventstore.Proposal{Base: t.base, Commit: commit, Next: d.Keep(commit), TraceParent: r.TraceParent}
+	return outcome{proposals: [2]eventstore.Proposal{p}, claimed: d.Claimed}, nil
 }
 
 // append stores the commit. A session that is gone by it is compacted.
@@ -147,12 +149,17 @@ func (c *commander) applied(ctx context.Context, r Request, a eventstore.Aggrega
 	return &first, nil
 }
 
-// propose makes the commit of a decision on a state.
+// propose makes a proposal of a decision on a state whose Next is not the state
+// to keep: where payloads of another session come in, they are placed anew.
 func propose(r Request, base eventstore.Aggregate, d domain.Decision, now time.Time, queue uint64) eventstore.Proposal {
-	s := base.Session
-	commit := &domain.Commit{
+	commit := r.commit(base.Session, d, now, queue)
+	return eventstore.Proposal{Base: base, Commit: commit, Next: domain.Apply(base.Session, commit), TraceParent: r.TraceParent}
+}
+
+// commit makes the commit of a decision on a state.
+func (r *Request) commit(s *domain.Session, d domain.Decision, now time.Time, queue uint64) *domain.Commit {
+	return &domain.Commit{
 		ID: r.ID, Session: s.ID, User: s.User, Version: s.Version + 1, Time: now, Actor: r.Actor,
 		Cause: r.Verb, State: d.Next.State, Digest: r.Digest, Queue: queue, Results: d.Results, Events: d.Events,
 	}
-	return eventstore.Proposal{Base: base, Commit: commit, Next: domain.Apply(s, commit), TraceParent: r.TraceParent}
 }

@@ -204,7 +204,7 @@ func (d *Driver) Append(ctx context.Context, records []eventstore.Record) ([]uin
 
 // message is a record with its guard.
 func (d *Driver) message(r *eventstore.Record) *nats.Msg {
-	h := make(nats.Header, len(r.Header)+4)
+	h := make(nats.Header, len(r.Header)+1) // up to 8, the usual ones, are cheap
 	values := make([]string, 0, len(r.Header)+1)
 	for k, v := range r.Header {
 		values = append(values, v)

@@ -23,6 +23,9 @@ var errReconnects = errors.New("the write connection buffers while it is disconn
 // while it is disconnected, so that what was not sent fails at once.
 func WriteOptions() []nats.Option { return []nats.Option{nats.ReconnectBufSize(-1)} }
 
+// sweeps is how often in one timeout overdue acknowledgements are looked for.
+const sweeps = 8
+
 // publisher sends messages and waits for their acknowledgements. One
 // subscription receives them all; nothing is ever sent twice.
 type publisher struct {
@@ -31,10 +34,17 @@ type publisher struct {
 	sub     *nats.Subscription
 	timeout time.Duration
 	slots   chan struct{}
+	closed  chan struct{}
 
 	mu      sync.Mutex
 	next    uint64
-	waiting map[uint64]chan ack
+	waiting map[uint64]waiter
+}
+
+// waiter is who waits for one acknowledgement, and until when.
+type waiter struct {
+	answer chan ack
+	until  time.Time
 }
 
 // ack is the server's answer to a publish.
@@ -43,24 +53,61 @@ type ack struct {
 	err error
 }
 
+// answers keeps the channels of those who got their answer.
+var answers = sync.Pool{New: func() any { return make(chan ack, 1) }}
+
 // newPublisher subscribes to acknowledgements on nc, until close.
 func newPublisher(nc *nats.Conn, inFlight int, timeout time.Duration) (*publisher, error) {
 	if nc.Opts.ReconnectBufSize >= 0 {
 		return nil, errReconnects
 	}
 	p := &publisher{
-		nc: nc, inbox: nc.NewInbox() + ".", timeout: timeout,
-		slots: make(chan struct{}, inFlight), waiting: map[uint64]chan ack{},
+		nc: nc, inbox: nc.NewInbox() + ".", timeout: timeout, closed: make(chan struct{}),
+		slots: make(chan struct{}, inFlight), waiting: map[uint64]waiter{},
 	}
 	sub, err := nc.Subscribe(p.inbox+"*", p.receive)
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	p.sub = sub
+	go p.sweep()
 	return p, sub.SetPendingLimits(-1, -1) // bounded by slots
 }
 
-func (p *publisher) close() error { return p.sub.Unsubscribe() }
+// close ends the subscription; who waits still, waits for the timeout.
+func (p *publisher) close() error {
+	close(p.closed)
+	return p.sub.Unsubscribe()
+}
+
+// sweep gives up on acknowledgements that are overdue, until close and until
+// nobody waits any more. One timer for all is a good part cheaper than one each.
+func (p *publisher) sweep() {
+	ticker := time.NewTicker(p.timeout / sweeps)
+	defer ticker.Stop()
+	closed := p.closed
+	for left := 1; closed != nil || left > 0; {
+		select {
+		case <-closed:
+			closed = nil
+		case now := <-ticker.C:
+			left = p.giveUp(now)
+		}
+	}
+}
+
+// giveUp answers those whose time is over and returns how many wait on.
+func (p *publisher) giveUp(now time.Time) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, w := range p.waiting {
+		if now.After(w.until) {
+			delete(p.waiting, id)
+			w.answer <- ack{err: fmt.Errorf("%w: the server did not answer within %s", eventstore.ErrUnknownOutcome, p.timeout)}
+		}
+	}
+	return len(p.waiting)
+}
 
 // acquire takes a place among the messages in flight.
 func (p *publisher) acquire(ctx context.Context) error {
@@ -82,11 +129,12 @@ func (p *publisher) release() { <-p.slots }
 // send publishes one message and returns a ticket for its acknowledgement.
 // After an error nothing was sent.
 func (p *publisher) send(msg *nats.Msg) (ticket, error) {
-	t := ticket{p: p, answer: make(chan ack, 1)}
+	t := ticket{p: p, answer: answers.Get().(chan ack)} //nolint:forcetypeassert // New makes nothing else
+	until := time.Now().Add(p.timeout)
 	p.mu.Lock()
 	p.next++
 	t.id = p.next
-	p.waiting[t.id] = t.answer
+	p.waiting[t.id] = waiter{t.answer, until}
 	p.mu.Unlock()
 	msg.Reply = p.inbox + strconv.FormatUint(t.id, 36)
 	if err := p.nc.PublishMsg(msg); err != nil {
@@ -111,19 +159,16 @@ type ticket struct {
 	answer chan ack
 }
 
-// wait returns the answer, or ErrUnknownOutcome when none came in time.
+// wait returns the answer, or ErrUnknownOutcome when none came in time. It may
+// be called once.
 func (t ticket) wait(ctx context.Context) (uint64, error) {
-	timer := time.NewTimer(t.p.timeout)
-	defer timer.Stop()
 	select {
 	case a := <-t.answer:
+		answers.Put(t.answer)
 		return a.seq, a.err
 	case <-ctx.Done():
 		t.forget()
 		return 0, fmt.Errorf("%w: %w", eventstore.ErrUnknownOutcome, ctx.Err())
-	case <-timer.C:
-		t.forget()
-		return 0, fmt.Errorf("%w: the server did not answer within %s", eventstore.ErrUnknownOutcome, t.p.timeout)
 	}
 }
 
@@ -140,11 +185,11 @@ func (p *publisher) receive(msg *nats.Msg) {
 		return
 	}
 	p.mu.Lock()
-	answer, ok := p.waiting[id]
+	w, ok := p.waiting[id]
 	delete(p.waiting, id)
 	p.mu.Unlock()
 	if ok {
-		answer <- parseAck(msg)
+		w.answer <- parseAck(msg)
 	}
 }
 
