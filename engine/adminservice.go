@@ -28,7 +28,7 @@ func (s *service) addOperations() error {
 	}
 	var errs []error
 	for _, name := range operationNames() {
-		errs = append(errs, s.add("adm-"+strings.ReplaceAll(name, ".", "-"), s.Names.Admin("*", name), s.operation(name), micro.WithEndpointQueueGroupDisabled()))
+		errs = append(errs, s.add("adm-"+strings.ReplaceAll(name, ".", "-"), s.Names.Admin("*", name), 3, []string{name}, s.operation(name), micro.WithEndpointQueueGroupDisabled()))
 	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 )
@@ -12,6 +13,8 @@ import (
 // the engine, where the server's permissions cut subjects to their names.
 type Accounts struct {
 	Users, Workers, Auditors string
+
+	senders senders
 }
 
 // importedInbox begins the subjects on which the server wants answers for other
@@ -41,7 +44,7 @@ func (a *Accounts) impostor(subject string, header nats.Header) string {
 	_, rest := cutToken(subject)
 	kind, rest := cutToken(rest)
 	name, _ := cutToken(rest)
-	from, known := senderOf(header)
+	from, known := a.senders.of(header)
 	switch kind {
 	case forCommand, forQueue:
 		known = known && from == sender{a.Users, name}
@@ -71,4 +74,38 @@ func senderOf(header nats.Header) (sender, bool) {
 	var from sender
 	err := json.Unmarshal([]byte(info[0]), &from)
 	return from, err == nil && from.Account != "" && from.Name != ""
+}
+
+// maxSenders is how many connections' headers are remembered.
+const maxSenders = 4096
+
+// senders remembers what the server's header says, since it is the same for every
+// request of a connection. It is safe for concurrent use.
+type senders struct {
+	mu    sync.Mutex
+	known map[string]sender
+}
+
+// of is senderOf, from memory if it can be.
+func (s *senders) of(header nats.Header) (sender, bool) {
+	info := header[headerRequestInfo]
+	if len(info) != 1 {
+		return sender{}, false
+	}
+	s.mu.Lock()
+	from, ok := s.known[info[0]]
+	s.mu.Unlock()
+	if ok {
+		return from, true
+	}
+	if from, ok = senderOf(header); !ok {
+		return from, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil || len(s.known) >= maxSenders {
+		s.known = make(map[string]sender)
+	}
+	s.known[info[0]] = from
+	return from, true
 }

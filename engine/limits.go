@@ -16,6 +16,10 @@ const (
 	maxBuckets = 65536
 	// allowanceSeconds is how many seconds' worth of commands a user may send at once.
 	allowanceSeconds = 1
+	// maxRefusals is how many commands over the rate are answered, a second and
+	// user. What comes beyond is dropped, since an answer costs more than the
+	// refusal, and a flood would have everybody else wait for its answers.
+	maxRefusals = 256
 )
 
 // Limits bound what one user may ask of an engine; 0 is no bound. What is over one
@@ -24,7 +28,8 @@ const (
 // be won by losing them.
 type Limits struct {
 	// Rate is the number of commands a second, of which one second's worth may come
-	// at once. Queued commands, which nobody waits for, are not counted.
+	// at once. What is over it is rejected, and what is over it by far not even
+	// answered. Queued commands, which nobody waits for, are not counted.
 	Rate int
 	// Sessions is how many a user may have that are not deleted. The count follows
 	// the index, so commands that come at once may pass it by a few.
@@ -61,11 +66,20 @@ func (p *parts) owned(user string) (int, bool) {
 	return counts.Total, err == nil
 }
 
-// bucket is what a user may still send.
+// bucket is what a user may still send, and how many refusals may be answered.
 type bucket struct {
-	left float64
-	at   time.Time
+	left, refusals float64
+	at             time.Time
 }
+
+// verdict is what becomes of a command by the rate of its user.
+type verdict int
+
+const (
+	allowed verdict = iota
+	refused         // and told so
+	dropped
+)
 
 func newLimiter(l Limits, clock func() time.Time, sessions func(string) (int, bool)) *limiter {
 	if l == (Limits{}) {
@@ -82,10 +96,12 @@ func (l *limiter) admit(r *Request, a address, body []byte) error {
 	if l.Payload > 0 && len(body) > l.Payload {
 		return over(r, "the command has %d bytes, and the most is %d; send less in one", len(body), l.Payload)
 	}
-	if r.Actor == r.Key.User && r.QueueSeq == 0 && !l.spend(r.Key.User) {
-		return over(r, "user %q sends more than %d commands a second; send it again a little later", r.Key.User, l.Rate)
-	}
 	return nil
+}
+
+// tooFast rejects a command over its user's rate.
+func (l *limiter) tooFast(user string) error {
+	return domain.Reject(domain.CodeBusy, domain.StateNone, "user %q sends more than %d commands a second; send it again a little later", user, l.Rate)
 }
 
 // over rejects what is over a limit. A queued command would be tried again for
@@ -98,10 +114,10 @@ func over(r *Request, format string, args ...any) error {
 	return domain.Reject(code, domain.StateNone, format, args...)
 }
 
-// spend takes one command of a user's allowance; false if none is left.
-func (l *limiter) spend(user string) bool {
-	if l.Rate == 0 {
-		return true
+// spend takes one command of a user's allowance. A nil limiter allows all.
+func (l *limiter) spend(user string) verdict {
+	if l == nil || l.Rate == 0 {
+		return allowed
 	}
 	now := l.clock()
 	l.mu.Lock()
@@ -109,23 +125,31 @@ func (l *limiter) spend(user string) bool {
 	b := l.buckets[user]
 	if b == nil {
 		l.makeRoom(now)
-		b = &bucket{left: l.most(), at: now}
+		b = &bucket{left: l.most(), refusals: maxRefusals, at: now}
 		l.buckets[user] = b
 	}
+	b.refusals = min(maxRefusals, b.refusals+b.since(now)*maxRefusals)
 	b.left = l.left(b, now)
 	b.at = now
-	if b.left < 1 {
-		return false
+	switch {
+	case b.left >= 1:
+		b.left--
+		return allowed
+	case b.refusals >= 1:
+		b.refusals--
+		return refused
 	}
-	b.left--
-	return true
+	return dropped
 }
+
+// since is how many seconds have passed; none if the clock was set back.
+func (b *bucket) since(now time.Time) float64 { return max(0, now.Sub(b.at).Seconds()) }
 
 func (l *limiter) most() float64 { return float64(l.Rate) * allowanceSeconds }
 
 // left is what a user may send at a time.
 func (l *limiter) left(b *bucket, now time.Time) float64 {
-	return math.Min(l.most(), b.left+max(0, now.Sub(b.at).Seconds())*float64(l.Rate))
+	return math.Min(l.most(), b.left+b.since(now)*float64(l.Rate))
 }
 
 // makeRoom forgets users who have their full allowance again, once there are many;

@@ -33,34 +33,30 @@ func wantOver(t *testing.T, err error, code domain.Code, part string) {
 
 func TestRate(t *testing.T) {
 	l, now := limited(Limits{Rate: 3}, 0)
-	for range 3 {
-		if err := l.admit(sent("ada", domain.VerbStart), address{}, nil); err != nil {
-			t.Error(err)
+	want := func(what, user string, want verdict, n int) {
+		t.Helper()
+		for i := range n {
+			if got := l.spend(user); got != want {
+				t.Errorf("%s, command %d: verdict %d, want %d", what, i, got, want)
+			}
 		}
 	}
-	wantOver(t, l.admit(sent("ada", domain.VerbStart), address{}, nil), domain.CodeBusy, "more than 3 commands a second")
-	if err := l.admit(sent("bob", domain.VerbStart), address{}, nil); err != nil {
-		t.Errorf("another user: %v", err)
-	}
-	operator := sent("ada", domain.VerbHold)
-	operator.Actor = "root"
-	queued := sent("ada", domain.VerbStart)
-	queued.QueueSeq = 7
-	for _, free := range []*Request{operator, queued} {
-		if err := l.admit(free, address{}, nil); err != nil {
-			t.Errorf("%+v: %v", free, err)
-		}
-	}
-	if err := l.admit(sent("ada", domain.VerbClaim), address{worker: "ada"}, nil); err != nil {
-		t.Errorf("a worker: %v", err)
-	}
+	want("within the rate", "ada", allowed, 3)
+	want("over it", "ada", refused, maxRefusals)
+	want("far over it", "ada", dropped, 10_000)
+	want("another user", "bob", allowed, 3)
 	*now = now.Add(time.Second/3 + 1)
-	if err := l.admit(sent("ada", domain.VerbStart), address{}, nil); err != nil {
-		t.Errorf("a third of a second later: %v", err)
-	}
-	wantOver(t, l.admit(sent("ada", domain.VerbStart), address{}, nil), domain.CodeBusy, "commands a second")
+	want("a third of a second later", "ada", allowed, 1)
+	want("over it again", "ada", refused, maxRefusals/3)
+	want("far over it again", "ada", dropped, 10)
 	*now = now.Add(-time.Hour)
-	wantOver(t, l.admit(sent("ada", domain.VerbStart), address{}, nil), domain.CodeBusy, "commands a second")
+	want("with a clock that was set back", "ada", dropped, 10)
+	*now = now.Add(2 * time.Second)
+	want("two seconds later", "ada", allowed, 3)
+	wantOver(t, l.tooFast("ada"), domain.CodeBusy, "more than 3 commands a second")
+	if none := (*limiter)(nil).spend("ada"); none != allowed {
+		t.Errorf("without limits: verdict %d", none)
+	}
 }
 
 func TestRatesAreBounded(t *testing.T) {

@@ -45,57 +45,22 @@ func (w *workStreams) serve(ctx context.Context, action string) (contract.ServeR
 	return contract.ServeReply{Stream: w.names.WorkStream(), Consumer: action, Lease: domain.Duration(defaultLease)}, nil
 }
 
-// serveSubject returns what workers ask on: <prefix>.wrk.<worker>.<action>.serve.
-func serveSubject(names contract.Names) string {
-	return names.Prefix() + "." + forWorker + ".*.*." + serveVerb
-}
-
-// asksToServe reports whether a subject is one of those.
+// asksToServe reports whether a subject is <prefix>.wrk.<worker>.<action>.serve.
 func asksToServe(subject string) bool {
 	_, rest := cutToken(subject)
 	kind, rest := cutToken(rest)
 	return kind == forWorker && strings.Count(rest, ".") == 2 && strings.HasSuffix(rest, "."+serveVerb)
 }
 
-// addServe adds the endpoint for workers that ask, unless nobody serves them.
-func (s *service) addServe() error {
-	if s.Serve == nil {
-		return nil
-	}
-	return s.add("wrk-"+serveVerb, serveSubject(s.Names), func(m micro.Request, stats *endpointStats) {
-		_, rest := cutToken(m.Subject())
-		_, rest = cutToken(rest)
-		worker, rest := cutToken(rest)
-		action, _ := cutToken(rest)
-		for field, id := range map[string]string{"worker": worker, "action": action} {
-			if !domain.ValidID(id) {
-				s.fail(m.Reply(), stats, badToken(field, id))
-				return
-			}
-		}
-		s.aside(m, stats, func(ctx context.Context) (any, error) { return s.Serve(ctx, action) })
-	})
-}
-
-// aside answers in a goroutine of its own, of which there are no more than
-// queries.
-func (s *service) aside(m micro.Request, stats *endpointStats, answer func(context.Context) (any, error)) {
-	select {
-	case s.queries <- struct{}{}:
-	default:
-		s.fail(m.Reply(), stats, domain.Reject(domain.CodeBusy, domain.StateNone, "%d requests are being answered, the most there may be; ask again a little later", maxQueries))
-		return
-	}
-	go func() {
-		defer func() { <-s.queries }()
-		ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
-		defer cancel()
-		body, err := answer(ctx)
-		if err != nil {
-			s.fail(m.Reply(), stats, err)
+// serve tells a worker where it pulls the tasks of an action.
+func (s *service) serve(m micro.Request, stats *endpointStats) {
+	worker, rest := cutToken(afterTokens(m.Subject(), 2))
+	action, _ := cutToken(rest)
+	for field, id := range map[string]string{"worker": worker, "action": action} {
+		if !domain.ValidID(id) {
+			s.fail(m.Reply(), stats, badToken(field, id))
 			return
 		}
-		stats.answered.Add(1)
-		s.answers.give(m.Reply(), body)
-	}()
+	}
+	s.aside(m, stats, func(ctx context.Context) (any, error) { return s.Serve(ctx, action) })
 }

@@ -142,7 +142,10 @@ func microService(t *testing.T, p *peer) {
 		}
 		var answer struct {
 			Name, ID, Version, Type string
-			Endpoints               []struct{ Name, Subject string }
+			Endpoints               []struct {
+				Name, Subject string
+				Metadata      map[string]string
+			}
 		}
 		if err := json.Unmarshal(msg.Data, &answer); err != nil {
 			t.Fatal(err)
@@ -150,12 +153,16 @@ func microService(t *testing.T, p *peer) {
 		if answer.Name != "reprise" || answer.ID == "" || answer.Version == "" {
 			t.Errorf("%s answers %s", what, msg.Data)
 		}
-		if what != "PING" {
+		if what != "INFO" {
+			continue
+		}
+		for _, e := range answer.Endpoints {
+			if e.Subject != "reprise.cmd.>" {
+				continue
+			}
 			for _, verb := range domain.UserVerbs() {
-				if !slices.ContainsFunc(answer.Endpoints, func(e struct{ Name, Subject string }) bool {
-					return e.Subject == "reprise.cmd.*.*."+string(verb)
-				}) {
-					t.Errorf("%s names no endpoint for %s", what, verb)
+				if !slices.Contains(strings.Fields(e.Metadata["serves"]), string(verb)) {
+					t.Errorf("the endpoint %s does not say that it serves %s", e.Name, verb)
 				}
 			}
 		}
