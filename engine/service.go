@@ -64,6 +64,7 @@ type service struct {
 	answers   answers
 	micro     micro.Service
 	strays    *nats.Subscription
+	flights   flights
 	asides    chan struct{}        // a token for each request that is answered aside
 	endpoints map[string]*endpoint // by subject
 	// dropped counts messages that were not looked at.
