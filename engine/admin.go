@@ -70,6 +70,8 @@ type operationsConfig struct {
 	// it this one became that.
 	Lease    jetstream.KeyValue
 	Acquired func() uint64
+	// Examine says how this engine is.
+	Examine func(context.Context) (contract.EngineReport, error)
 	// Writable returns why nothing may be removed now; nil if it may.
 	Writable func() error
 	Clock    func() time.Time

@@ -17,7 +17,7 @@ import (
 
 // operationNames are the requests of operators that are no commands.
 func operationNames() []string {
-	return []string{contract.AdminScan, contract.AdminPurge, contract.AdminStatus, contract.AdminStop, contract.AdminRepair}
+	return []string{contract.AdminScan, contract.AdminPurge, contract.AdminStatus, contract.AdminStop, contract.AdminRepair, contract.AdminDoctor}
 }
 
 // addOperations makes an endpoint for each. They have no queue group: every
@@ -85,6 +85,9 @@ func (o *operations) answer(name, subject string, body []byte, tell teller) erro
 	if !domain.ValidID(operator) {
 		return badToken("operator", operator)
 	}
+	if name == contract.AdminDoctor {
+		return o.examined(tell)
+	}
 	term, err := o.awaitTerm()
 	if err != nil {
 		return err
@@ -108,6 +111,16 @@ func (o *operations) answer(name, subject string, body []byte, tell teller) erro
 		}
 		return o.scan(ctx, request, operator, tell, watch)
 	})
+}
+
+// examined tells how this engine is; every engine does.
+func (o *operations) examined(tell teller) error {
+	report, err := o.Examine(context.Background())
+	if err != nil {
+		return domain.Reject(domain.CodeUnavailable, domain.StateNone, "engine %s can't find out how it is: %v", o.ID, err)
+	}
+	tell.tell(report)
+	return nil
 }
 
 // run tells of a run while it goes on, and at last its report.

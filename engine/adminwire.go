@@ -35,6 +35,7 @@ func (e *Engine) openOperations(ctx context.Context, p *parts, js jetstream.JetS
 		OpenArchive: func(ctx context.Context, target string) (cleanup.Archiver, error) {
 			return e.cfg.Cleanup.openArchive(ctx, p.store, js, target)
 		},
+		Examine:  func(ctx context.Context) (contract.EngineReport, error) { return e.examine(ctx, p, js) },
 		Writable: p.executor.writable, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
 	})
 	return nil

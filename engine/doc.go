@@ -19,4 +19,6 @@
 //	leases.go     signs of life of attempts in flight
 //	workstreams.go, serveworkers.go  the stream of tasks and its consumers
 //	queries.go    get, list, count, history, at
+//	serving.go    for which actions workers wait
+//	doctor.go     what an engine knows of itself, for operators
 package engine

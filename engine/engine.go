@@ -45,6 +45,9 @@ type Config struct {
 	// Trouble says why nothing can be stored at the moment, nil if it can. It is
 	// asked before every command and has to answer at once; nil: nobody knows.
 	Trouble func() error
+	// Disk is when an embedded server syncs, for reports; nil for one elsewhere,
+	// of which no client can see it.
+	Disk *contract.Disk
 	// Cleanup says what is cleaned up, and when.
 	Cleanup CleanupConfig
 	// ID names this engine; a random one if empty.

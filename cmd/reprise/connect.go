@@ -203,6 +203,7 @@ func (a *app) startLocal(ctx context.Context, opts natsnode.Options, cfg engine.
 	if err != nil {
 		return nil, nil, err
 	}
+	cfg.Disk = diskOf(opts)
 	var h *host
 	if cfg, err = g.admit(node, cfg); err == nil {
 		h, err = startHost(ctx, node, cfg)

@@ -163,6 +163,21 @@ func (s *serveFlags) syncMode() (interval time.Duration, always bool, err error)
 	return d.Std(), false, err
 }
 
+// storage are the options of the embedded server that say where it stores, and
+// when it syncs; checkServe has seen that they can be read.
+func (s *serveFlags) storage() natsnode.Options {
+	interval, always, _ := s.syncMode()
+	return natsnode.Options{Memory: s.memory, SyncInterval: interval, SyncAlways: always}
+}
+
+// disk says in reports when the server syncs; nil for one elsewhere.
+func (s *serveFlags) disk() *contract.Disk {
+	if !s.embed {
+		return nil
+	}
+	return diskOf(s.storage())
+}
+
 // serve runs the node and the engine until ctx ends, and drains both.
 func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: s.level}))
@@ -181,6 +196,7 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 		Prefix: a.flags.prefix, Memory: node.Storage() == jetstream.MemoryStorage,
 		Replicas: s.replicas, MetadataKeys: s.metadata, Logger: log,
 		MaxPerAction: s.perAction, MaxPerUser: s.perUser, Limits: s.limits, Trouble: node.Trouble, Cleanup: s.cleaning,
+		Disk: s.disk(),
 	})
 	if err == nil {
 		err = a.serveEngine(ctx, node, cfg)
@@ -200,14 +216,12 @@ func (a *app) serveNode(ctx context.Context, s *serveFlags, g *guard, log *slog.
 	if err := s.guarding.refuse(s.listen, g); err != nil {
 		return nil, err
 	}
-	interval, always, err := s.syncMode()
-	if err != nil {
-		return nil, err
-	}
-	opts := natsnode.Options{Memory: s.memory, Listen: s.listen, SyncInterval: interval, SyncAlways: always, Logger: log}
+	opts := s.storage()
+	opts.Listen, opts.Logger = s.listen, log
 	if !s.memory {
 		opts.DataDir = a.dataDir()
 	}
+	var err error
 	if opts.TLS, err = s.guarding.tls(); err != nil {
 		return nil, err
 	}
