@@ -22,6 +22,8 @@ ROUNDS ?= 1
 PEERS_FLAGS ?=
 # The modules of the peers, which are outside of the workspace.
 PEER_MODULES = bench/peers/restate bench/peers/temporal bench/peers/temporal-server
+# How long an overload lasts.
+OVERLOAD ?= 30s
 
 # The directories of the modules that go.work joins; `work` names all their
 # packages, so a new module is tested from the day it is joined.
@@ -113,6 +115,10 @@ bench-peers: ## Measure Reprise beside other engines, or PEERS of them, ROUNDS t
 .PHONY: soak
 soak: ## Kill engines and workers under load for SOAK, then check it all
 	REPRISE_SOAK=$(SOAK) $(GO) test -count=1 -timeout 30m -v -run TestSoak ./verify/soak
+
+.PHONY: overload
+overload: ## Send three times what the engine can do for OVERLOAD, then check it all
+	REPRISE_OVERLOAD=$(OVERLOAD) $(GO) test -count=1 -timeout 10m -v -run TestOverload ./verify/e2e
 
 .PHONY: demo
 demo: build ## Show run, pause, resume, retry, skip, cancel, history, delete
