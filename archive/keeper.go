@@ -48,6 +48,10 @@ const (
 	// abandonedAfter is the age at which such a file is that of a process that
 	// was killed; writing one takes a minute at most.
 	abandonedAfter = time.Hour
+	// confirmPause is the pause before an object that was put is read again; it
+	// doubles up to maxConfirmPause.
+	confirmPause    = 20 * time.Millisecond
+	maxConfirmPause = 2 * time.Second
 )
 
 // NewDir makes the directory if it is missing, and removes what a process that
@@ -196,13 +200,31 @@ func (o *ObjectStore) Archive(ctx context.Context, key eventstore.Key, upTo uint
 	_ = out.CloseWithError(errors.New("the server takes no more")) // it never fails
 	if err = errors.Join(err, <-written); err == nil {
 		killpoint.Pass(killpoint.ArchiveWritten)
-		err = o.confirm(ctx, name, h)
+		err = o.confirmSoon(ctx, name, h)
 	}
 	if err != nil {
 		return "", fmt.Errorf("archive session %s in bucket %s: %w", key, o.name, err)
 	}
 	killpoint.Pass(killpoint.ArchiveKept)
 	return ref, nil
+}
+
+// confirmSoon is confirm for what was just put: a replica that is asked may not
+// have it yet.
+func (o *ObjectStore) confirmSoon(ctx context.Context, name string, h *history) error {
+	for wait := confirmPause; ; wait *= 2 {
+		err := o.confirm(ctx, name, h)
+		if err == nil || wait > maxConfirmPause {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(err, ctx.Err())
+		case <-timer.C:
+		}
+	}
 }
 
 func (o *ObjectStore) confirm(ctx context.Context, name string, h *history) error {

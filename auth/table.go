@@ -81,8 +81,8 @@ type Right struct {
 	Way  Way
 	// Subject has places to fill in: {prefix} of the engine, {name} of the
 	// credential, {action} of a worker, {stream} for each stream of the engine, and
-	// {events}, {work}, {dead}, {audit}, {views}, {sessions}, {control} and {settings} for names of
-	// streams and buckets.
+	// {events}, {work}, {dead}, {audit}, {views}, {sessions}, {control}, {settings}
+	// and {archive} for names of streams and buckets.
 	Subject string
 	// For says what it is for.
 	For   string
@@ -146,6 +146,7 @@ var table = []Right{
 	{RoleEngine, Send, "$KV.{sessions}.>", "views", inside},
 	{RoleEngine, Send, "$KV.{control}.>", "who is the holder", inside},
 	{RoleEngine, Send, "$KV.{settings}.>", "what operators have set", inside},
+	{RoleEngine, Send, "$O.{archive}.>", "archiving what is purged", inside},
 	{RoleEngine, Send, "{prefix}.work.>", "offering tasks", inside},
 	{RoleEngine, Send, "{prefix}.lease.>", "signs of life", inside},
 	{RoleEngine, Send, "{prefix}.dead.>", "dead letters", inside},

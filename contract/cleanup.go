@@ -22,6 +22,11 @@ func (n Names) AuditStream() string { return strings.ToUpper(n.prefix) + "_AUDIT
 // Audit returns the subject of a report: <prefix>.audit.<topic>.
 func (n Names) Audit(topic string) string { return n.prefix + ".audit." + topic }
 
+// ArchiveBucket returns the name of the object store for histories that are
+// archived before they are purged. With authentication on, engines may use no
+// other one.
+func (n Names) ArchiveBucket() string { return n.prefix + "_archive" }
+
 // MaxPlanItems is how many items of a plan one request may carry; a longer plan
 // is given in several requests.
 const MaxPlanItems = 2000

@@ -33,6 +33,9 @@ func (e *Engine) openOperations(ctx context.Context, p *parts, js jetstream.JetS
 		CleanupConfig: e.cfg.Cleanup, Names: e.names, ID: e.cfg.ID, Cleaner: cleaner, Audit: audit,
 		Lease: p.holder.kv, Acquired: p.holder.acquired.Load,
 		OpenArchive: func(ctx context.Context, target string) (cleanup.Archiver, error) {
+			if only := bucketArchive + e.names.ArchiveBucket(); e.cfg.Accounts != nil && strings.HasPrefix(target, bucketArchive) && target != only {
+				return nil, domain.Invalid("archive", "with authentication on engines may use no object store but %s", only)
+			}
 			return e.cfg.Cleanup.openArchive(ctx, p.store, js, target)
 		},
 		Examine:  func(ctx context.Context) (contract.EngineReport, error) { return e.examine(ctx, p, js) },

@@ -12,6 +12,7 @@
 //	isolation_test.go users and their secrets
 //	queue_test.go     fire-and-forget
 //	load_test.go      clients that create and command as fast as they can
+//	cluster_test.go   cleanup on three replicas
 //	stop_test.go      SIGTERM and SIGKILL under load
 //	killpoints_test.go SIGKILL at every point of a purge and a delete
 //	two_test.go       two instances on one server

@@ -100,7 +100,6 @@ func (p *process) whileAlive(t *testing.T) context.Context {
 // fill makes sessions of ada that have ended, some that run with a step on offer,
 // a message that is of no session, and one session of bob's that lives on.
 func fill(t *testing.T, p *peer) {
-	t.Helper()
 	p.cancelled(t, oldOnes, 0)
 	for i := range idleOnes {
 		p.do(t, fmt.Sprint("idle", i), domain.VerbCreate, plan("compile"))
@@ -169,7 +168,6 @@ func surviving(point string) bool {
 }
 
 func purgeKilled(t *testing.T, h *house, point string, passing int) {
-	t.Helper()
 	first, p := h.start(t)
 	fill(t, p)
 	first.stop(t)
@@ -188,7 +186,6 @@ func purgeKilled(t *testing.T, h *house, point string, passing int) {
 // completes runs a cleanup again, and compares its report with what was there
 // before and after.
 func completes(t *testing.T, p *peer, r contract.CleanupRequest) {
-	t.Helper()
 	before := readTrails(t, p)
 	report, err := p.operate(bounded(t), contract.AdminPurge, r, func(contract.CleanupMessage) {})
 	if err != nil {
