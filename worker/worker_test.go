@@ -281,3 +281,16 @@ func TestTaskWithoutInput(t *testing.T) {
 		t.Errorf("output %s", p.Output)
 	}
 }
+
+// TestAClockAnHourOff gives a worker deadlines of an engine whose clock is an hour
+// ahead of its own, or behind: what counts is how much time is left.
+func TestAClockAnHourOff(t *testing.T) {
+	for _, off := range []time.Duration{-time.Hour, time.Hour} {
+		task := worker.NewTask("ann", "s", contract.Assignment{
+			Chain: "c", Step: "b", Attempt: 1, Deadline: time.Now().Add(off + time.Minute), Timeout: domain.Duration(time.Minute),
+		})
+		if left := time.Until(task.Deadline); left < 50*time.Second || left > time.Minute {
+			t.Errorf("with a clock that is off by %s there are %s left, not a minute", off, left)
+		}
+	}
+}
