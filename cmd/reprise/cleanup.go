@@ -136,8 +136,13 @@ func (a *app) cleanupPurge(cmd *cobra.Command, f *cleanupFlags, p *purgeFlags, r
 	a.flags.archive = p.archive
 	ctx := cmd.Context()
 	return a.withClient(ctx, f.operator, func(c *client.Client) error {
-		if asks {
+		switch {
+		case asks:
 			if plan, err = a.agree(ctx, c, plan, r); err != nil || plan == nil {
+				return err
+			}
+		case p.dryRun && a.flags.format() == formatTable:
+			if plan, err = a.preview(ctx, c, plan, r); err != nil {
 				return err
 			}
 		}
@@ -150,6 +155,17 @@ func (a *app) cleanupPurge(cmd *cobra.Command, f *cleanupFlags, p *purgeFlags, r
 	})
 }
 
+// preview shows what a dry run is about, as a scan does.
+func (a *app) preview(ctx context.Context, c *client.Client, plan *contract.CleanupPlan, r contract.CleanupRequest) (*contract.CleanupPlan, error) {
+	if plan == nil {
+		var err error
+		if plan, _, err = a.scanned(ctx, c, r); err != nil {
+			return nil, err
+		}
+	}
+	return plan, a.planItems(a.out, plan)
+}
+
 // agree shows what would go and asks; nil if that is nothing.
 func (a *app) agree(ctx context.Context, c *client.Client, plan *contract.CleanupPlan, r contract.CleanupRequest) (*contract.CleanupPlan, error) {
 	if plan == nil {
@@ -158,8 +174,10 @@ func (a *app) agree(ctx context.Context, c *client.Client, plan *contract.Cleanu
 			return nil, err
 		}
 	}
-	sum := summaryOf(plan)
-	if _, err := fmt.Fprintln(a.err, sum); err != nil || len(plan.Items) == 0 {
+	if err := a.planItems(a.err, plan); err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fprintln(a.err, summaryOf(plan)); err != nil || len(plan.Items) == 0 {
 		return nil, err
 	}
 	_, _ = fmt.Fprint(a.err, "Purge them? Their ids can't be used again. [y/N] ")

@@ -24,20 +24,31 @@ const (
 
 // planTable writes what a scan found.
 func (a *app) planTable(w io.Writer, plan *contract.CleanupPlan, report *contract.CleanupReport, out string) error {
-	if len(plan.Items) > 0 {
-		if err := a.itemTable(plan).Write(w); err != nil {
-			return err
-		}
+	if err := a.planItems(w, plan); err != nil {
+		return err
 	}
 	var b strings.Builder
-	if more := len(plan.Items) - maxShownItems; more > 0 {
-		fmt.Fprintf(&b, "and %d more; --json has all of them\n", more)
-	}
 	fmt.Fprintf(&b, "%s of %d sessions (policy %s, %s)\n", summaryOf(plan), plan.Scanned, clean(plan.Policy.Name), report.Duration)
 	if out != "" {
 		fmt.Fprintf(&b, "the plan is in %s; `reprise cleanup purge --plan %s` carries it out\n", out, out)
 	}
 	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// planItems writes the items of a plan, as far as a table may go.
+func (a *app) planItems(w io.Writer, plan *contract.CleanupPlan) error {
+	if len(plan.Items) == 0 {
+		return nil
+	}
+	if err := a.itemTable(plan).Write(w); err != nil {
+		return err
+	}
+	more := len(plan.Items) - maxShownItems
+	if more <= 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "and %d more; `reprise cleanup scan --json` has all of them\n", more)
 	return err
 }
 

@@ -82,7 +82,7 @@ func TestCleanupCommands(t *testing.T) {
 			j.says(exitOK, "cleanup scan --state cancelled --older-than 0s --out "+file, "one", "two", "2 found (2 cancelled)", file)
 			j.says(exitOK, "cleanup purge --state CANCELLED --older-than 0s --dry-run", "would be purged  2")
 			j.says(exitUsage, "cleanup purge --older-than 0s", "no terminal to ask on", "--yes")
-			j.says(exitOK, "cleanup --state CANCELLED --older-than 0s --dry-run", "would be purged  2")
+			j.says(exitOK, "cleanup --state CANCELLED --older-than 0s --dry-run", "one", "two", "would be purged  2")
 			j.says(exitUsage, "cleanup --older-than 0s", "no terminal to ask on", "--yes")
 			j.says(exitUsage, "cleanup scna", `no command "scna"; did you mean scan?`)
 			j.says(exitOK, "session show one", "CANCELLED")
