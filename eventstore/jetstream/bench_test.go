@@ -6,12 +6,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
 
 	"reprise/contract"
 	"reprise/eventstore"
+	"reprise/eventstore/jetstream"
 )
 
 // benchWriters is the number of goroutines that append side by side.
@@ -41,9 +44,38 @@ func writers(b *testing.B, fn func(n int) error) {
 }
 
 // BenchmarkAppend is the driver's guarded append on file storage, each to a
-// session of its own.
+// session of its own, under the server's default.
 func BenchmarkAppend(b *testing.B) {
-	n := onServer(b, embedded(b), false)
+	benchAppend(b, onServer(b, embedded(b), false))
+}
+
+// BenchmarkSync is the price of each durability mode (ADR 0013): the pause
+// between two syncs, every write synced, and the same with group commit.
+func BenchmarkSync(b *testing.B) {
+	every := func(d time.Duration) func(*server.Options) {
+		return func(o *server.Options) { o.SyncInterval = d }
+	}
+	alone := func(*jetstream.Config) {}
+	for _, mode := range []struct {
+		name    string
+		serving func(*server.Options)
+		driving func(*jetstream.Config)
+	}{
+		{"server's default", func(*server.Options) {}, alone},
+		{"interval=1s", every(time.Second), alone},
+		{"interval=100ms", every(100 * time.Millisecond), alone},
+		{"interval=10ms", every(10 * time.Millisecond), alone},
+		{"always, singly", syncAlways, alone},
+		{"always, grouped", syncAlways, grouped},
+	} {
+		b.Run(mode.name, func(b *testing.B) {
+			benchAppend(b, onServer(b, embedded(b, mode.serving), false, mode.driving))
+		})
+	}
+}
+
+func benchAppend(b *testing.B, n node) {
+	b.Helper()
 	header := map[string]string{
 		"ce-id": "ada.s1.1", "ce-source": "reprise", "ce-specversion": "1.0", "ce-subject": "ada.s1",
 		"ce-time": "2026-03-01T12:00:00Z", "ce-type": "reprise.commit.v1", "Reprise-Types": "step.started",

@@ -53,6 +53,11 @@ type Config struct {
 	InFlight int
 	// Timeout is how long an append waits for the server; 0 means DefaultTimeout.
 	Timeout time.Duration
+	// GroupCommit lets appends that wait at the same time share the syncs to
+	// disk: they are written as atomic batches. It pays where the server syncs
+	// every write (sync_always) of a stream on file with one replica, and costs
+	// elsewhere; on a stream in memory or with several replicas it does nothing.
+	GroupCommit bool
 }
 
 // Driver keeps the events in a stream. All methods are safe for concurrent use.
@@ -65,6 +70,7 @@ type Driver struct {
 
 	publisher *publisher
 	batches   chan struct{}
+	group     *committer // nil: every append goes by itself
 	read      *nats.Conn
 	js        js.JetStream
 	api       string // the prefix of API subjects, with the dot at its end
@@ -94,6 +100,9 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	}
 	if d.publisher, err = newPublisher(cfg.Write, cfg.InFlight, cfg.Timeout); err != nil {
 		return nil, err
+	}
+	if cfg.GroupCommit && d.durable && d.replicas == 1 {
+		d.group = &committer{log: driverLog{d}, timeout: cfg.Timeout}
 	}
 	if err := d.probe(ctx); err != nil {
 		_ = d.Close() // the probe's error counts
@@ -191,13 +200,22 @@ func (d *Driver) Append(ctx context.Context, records []eventstore.Record) ([]uin
 	if len(records) > 1 {
 		return d.appendBatch(ctx, records)
 	}
-	t, err := d.publisher.send(d.message(&records[0]))
+	if d.group != nil {
+		seq, err := d.group.append(ctx, &records[0])
+		return []uint64{seq}, err
+	}
+	return d.appendOne(ctx, &records[0])
+}
+
+// appendOne stores one record by a guarded publish.
+func (d *Driver) appendOne(ctx context.Context, record *eventstore.Record) ([]uint64, error) {
+	t, err := d.publisher.send(d.message(record))
 	if err != nil {
-		return nil, fmt.Errorf("session %s: %w", records[0].Key, err)
+		return nil, fmt.Errorf("session %s: %w", record.Key, err)
 	}
 	seq, err := t.wait(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("session %s: %w", records[0].Key, err)
+		return nil, fmt.Errorf("session %s: %w", record.Key, err)
 	}
 	return []uint64{seq}, nil
 }
@@ -215,29 +233,18 @@ func (d *Driver) message(r *eventstore.Record) *nats.Msg {
 	return &nats.Msg{Subject: d.names.Event(r.Key.User, r.Key.Session), Header: h, Data: r.Body}
 }
 
-// appendBatch stores several records by one atomic batch. The server checks all
-// guards when it commits; if one fails it stores nothing and does not say which.
+// appendBatch stores several records by one atomic batch.
 func (d *Driver) appendBatch(ctx context.Context, records []eventstore.Record) ([]uint64, error) {
 	if len(records) > maxBatchRecords {
 		return nil, fmt.Errorf("an append of %d records: the server takes up to %d at once", len(records), maxBatchRecords)
 	}
-	select {
-	case d.batches <- struct{}{}:
-		defer func() { <-d.batches }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %d batches are in flight: %w", eventstore.ErrUnavailable, maxBatches, ctx.Err())
+	batch := make([]*eventstore.Record, len(records))
+	for i := range records {
+		batch[i] = &records[i]
 	}
-	first, last, err := d.sendBatch(records)
+	seq, err := d.storeBatch(ctx, batch)
 	if err != nil {
 		return nil, err
-	}
-	if _, err := first.wait(ctx); err != nil && !errors.Is(err, eventstore.ErrUnknownOutcome) {
-		last.forget()
-		return nil, fmt.Errorf("sessions %s and others: %w", records[0].Key, err)
-	}
-	seq, err := last.wait(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("sessions %s and others: %w", records[0].Key, err)
 	}
 	seqs := make([]uint64, len(records))
 	for i := range seqs {
@@ -246,14 +253,39 @@ func (d *Driver) appendBatch(ctx context.Context, records []eventstore.Record) (
 	return seqs, nil
 }
 
+// storeBatch stores records by one atomic batch and returns the sequence of the
+// last; the others come right before it. The server checks all guards when it
+// commits; if one fails it stores nothing and does not say which.
+func (d *Driver) storeBatch(ctx context.Context, records []*eventstore.Record) (uint64, error) {
+	select {
+	case d.batches <- struct{}{}:
+		defer func() { <-d.batches }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("%w: %d batches are in flight: %w", eventstore.ErrUnavailable, maxBatches, ctx.Err())
+	}
+	first, last, err := d.sendBatch(records)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := first.wait(ctx); err != nil && !errors.Is(err, eventstore.ErrUnknownOutcome) {
+		last.forget()
+		return 0, fmt.Errorf("sessions %s and others: %w", records[0].Key, err)
+	}
+	seq, err := last.wait(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("sessions %s and others: %w", records[0].Key, err)
+	}
+	return seq, nil
+}
+
 // sendBatch publishes the messages of a batch. The answer to the first says
 // whether the server opened it, that to the last whether it committed it. When
 // sending fails in the middle the batch is never committed and the server drops
 // it after 10 seconds.
-func (d *Driver) sendBatch(records []eventstore.Record) (first, last ticket, err error) {
+func (d *Driver) sendBatch(records []*eventstore.Record) (first, last ticket, err error) {
 	id := nuid.Next()
 	for i := range records {
-		msg := d.message(&records[i])
+		msg := d.message(records[i])
 		msg.Header[headerBatchID] = []string{id}
 		msg.Header[headerBatchSequence] = []string{strconv.Itoa(i + 1)}
 		switch i {

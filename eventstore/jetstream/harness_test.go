@@ -18,9 +18,13 @@ import (
 )
 
 // startServer runs an embedded server without a listener.
-func startServer(t testing.TB, dir string) *server.Server {
+func startServer(t testing.TB, dir string, change ...func(*server.Options)) *server.Server {
 	t.Helper()
-	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
+	opts := &server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true}
+	for _, f := range change {
+		f(opts)
+	}
+	srv, err := server.NewServer(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,9 +40,15 @@ func stopServer(srv *server.Server) {
 	srv.WaitForShutdown()
 }
 
+// syncAlways makes a server sync every write before it acknowledges it.
+func syncAlways(o *server.Options) { o.SyncAlways = true }
+
+// grouped makes a driver gather appends.
+func grouped(c *jetstream.Config) { c.GroupCommit = true }
+
 // embedded starts a server for one test.
-func embedded(t testing.TB) *server.Server {
-	srv := startServer(t, t.TempDir())
+func embedded(t testing.TB, change ...func(*server.Options)) *server.Server {
+	srv := startServer(t, t.TempDir(), change...)
 	t.Cleanup(func() { stopServer(srv) })
 	return srv
 }
@@ -62,7 +72,7 @@ type node struct {
 }
 
 // connect makes the stream and opens a driver for it.
-func connect(t testing.TB, write, read *nats.Conn, cfg jetstream.StreamConfig) node {
+func connect(t testing.TB, write, read *nats.Conn, cfg jetstream.StreamConfig, change ...func(*jetstream.Config)) node {
 	t.Helper()
 	ctx := context.Background()
 	api, err := js.New(read)
@@ -72,7 +82,11 @@ func connect(t testing.TB, write, read *nats.Conn, cfg jetstream.StreamConfig) n
 	if err := jetstream.EnsureStream(ctx, api, cfg); err != nil {
 		t.Fatal(err)
 	}
-	d, err := jetstream.Open(ctx, jetstream.Config{Write: write, Read: read, Names: cfg.Names})
+	config := jetstream.Config{Write: write, Read: read, Names: cfg.Names}
+	for _, f := range change {
+		f(&config)
+	}
+	d, err := jetstream.Open(ctx, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,9 +94,9 @@ func connect(t testing.TB, write, read *nats.Conn, cfg jetstream.StreamConfig) n
 	return node{write: write, read: read, api: api, driver: d}
 }
 
-func onServer(t testing.TB, srv *server.Server, memory bool) node {
+func onServer(t testing.TB, srv *server.Server, memory bool, change ...func(*jetstream.Config)) node {
 	t.Helper()
-	return connect(t, dial(t, srv, jetstream.WriteOptions()...), dial(t, srv), jetstream.StreamConfig{Names: contract.Default(), Memory: memory})
+	return connect(t, dial(t, srv, jetstream.WriteOptions()...), dial(t, srv), jetstream.StreamConfig{Names: contract.Default(), Memory: memory}, change...)
 }
 
 func record(key eventstore.Key, guard eventstore.Guard, body string) eventstore.Record {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
 
@@ -35,21 +36,32 @@ func TestMemoryStorage(t *testing.T) {
 }
 
 func TestFileStorage(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Backend {
+	storetest.Run(t, onFile(func(*server.Options) {}, func(*jetstream.Config) {}))
+}
+
+// TestGroupCommit runs the suite where every write is synced and appends are
+// gathered.
+func TestGroupCommit(t *testing.T) {
+	storetest.Run(t, onFile(syncAlways, grouped))
+}
+
+// onFile makes backends on file storage.
+func onFile(serving func(*server.Options), driving func(*jetstream.Config)) func(*testing.T) storetest.Backend {
+	return func(t *testing.T) storetest.Backend {
 		dir := t.TempDir()
-		srv := startServer(t, dir)
+		srv := startServer(t, dir, serving)
 		t.Cleanup(func() { stopServer(srv) })
-		n := onServer(t, srv, false)
+		n := onServer(t, srv, false, driving)
 		return storetest.Backend{
 			Driver:  n.driver,
 			Foreign: foreignOn(n.api, contract.Default()),
 			Restart: func(t *testing.T) eventstore.Driver {
 				stopServer(srv)
-				srv = startServer(t, dir)
-				return onServer(t, srv, false).driver
+				srv = startServer(t, dir, serving)
+				return onServer(t, srv, false, driving).driver
 			},
 		}
-	})
+	}
 }
 
 // TestExternalServer runs the suite on the server that the environment names,
