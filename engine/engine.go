@@ -30,6 +30,9 @@ type Config struct {
 	Memory bool
 	// Replicas of every stream; 0 means 1.
 	Replicas int
+	// GroupCommit lets commits of several sessions share the syncs to disk. It is
+	// for a server that syncs every write (sync_always), and for one replica.
+	GroupCommit bool
 	// MetadataKeys are the metadata keys that lists may filter by.
 	MetadataKeys []string
 	// CacheBytes bounds the aggregate cache; 0 means the store's default.
@@ -70,6 +73,9 @@ func (c *Config) validate() (contract.Names, error) {
 	}
 	if c.MaxPerAction < 0 || c.MaxPerUser < 0 {
 		problems = append(problems, fmt.Errorf("limits of %d steps an action and %d a user; use 0 for none, or 1 and more", c.MaxPerAction, c.MaxPerUser))
+	}
+	if c.GroupCommit && (c.Replicas > 1 || c.Memory) {
+		problems = append(problems, errors.New("group commit is for streams on file with one replica; leave it out"))
 	}
 	problems = append(problems, c.Cleanup.check())
 	problems = append(problems, c.Limits.validate())

@@ -116,6 +116,19 @@ func TestConfigNamesEveryProblem(t *testing.T) {
 	}
 }
 
+func TestGroupCommitIsForOneReplicaOnFile(t *testing.T) {
+	dial := func(string, ...nats.Option) (*nats.Conn, error) { return nil, errors.New("not asked for") }
+	for _, cfg := range []Config{{Replicas: 3}, {Memory: true}} {
+		cfg.Dial, cfg.GroupCommit = dial, true
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "one replica") {
+			t.Errorf("%d replicas, memory %v: %v", cfg.Replicas, cfg.Memory, err)
+		}
+	}
+	if _, err := New(Config{Dial: dial, GroupCommit: true}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRunOnce(t *testing.T) {
 	down := errors.New("the server is down")
 	e, err := New(Config{Dial: func(string, ...nats.Option) (*nats.Conn, error) { return nil, down }})

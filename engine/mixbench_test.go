@@ -106,11 +106,15 @@ func (m *mix) next(client, _ int) (string, string) {
 
 type mixed struct{ *Engine }
 
-func mixEngine(b *testing.B, ns *server.Server) mixed {
+func mixEngine(b *testing.B, ns *server.Server, change ...func(*Config)) mixed {
 	b.Helper()
-	e, err := New(Config{Logger: slog.New(slog.DiscardHandler), Dial: func(name string, options ...nats.Option) (*nats.Conn, error) {
+	cfg := Config{Logger: slog.New(slog.DiscardHandler), Dial: func(name string, options ...nats.Option) (*nats.Conn, error) {
 		return nats.Connect("", append(options, nats.Name(name), nats.InProcessServer(ns))...)
-	}})
+	}}
+	for _, f := range change {
+		f(&cfg)
+	}
+	e, err := New(cfg)
 	if err != nil {
 		b.Fatal(err)
 	}

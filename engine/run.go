@@ -147,7 +147,7 @@ func (e *Engine) openStore(ctx context.Context, p *parts, js jetstream.JetStream
 	if err != nil {
 		return nil, err
 	}
-	p.driver, err = esjs.Open(ctx, esjs.Config{Names: e.names, Read: p.conns.read, Write: p.conns.write})
+	p.driver, err = esjs.Open(ctx, esjs.Config{Names: e.names, Read: p.conns.read, Write: p.conns.write, GroupCommit: e.cfg.GroupCommit})
 	if err != nil {
 		return nil, err
 	}

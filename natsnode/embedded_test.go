@@ -40,6 +40,28 @@ func TestFileStorageSurvivesARestart(t *testing.T) {
 	wantSentence(t, errors.New(n.String()), "file storage in "+dir, "every write synced")
 }
 
+func TestPromise(t *testing.T) {
+	for name, test := range map[string]struct {
+		opts   Options
+		always bool
+		want   string
+	}{
+		"by default": {Options{DataDir: t.TempDir()}, false, "a power cut takes what was answered in the last 100ms"},
+		"interval":   {Options{DataDir: t.TempDir(), SyncInterval: time.Second}, false, "survives a killed process; a power cut takes what was answered in the last 1s"},
+		"always":     {Options{DataDir: t.TempDir(), SyncAlways: true}, true, "survives a power cut"},
+		"memory":     {Options{Memory: true}, false, "as long as this process"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.opts.Listen = ListenNone
+			n := start(t, test.opts)
+			wantSentence(t, errors.New(n.Promise()), test.want)
+			if n.SyncsAlways() != test.always {
+				t.Errorf("it says %v of syncing every write", n.SyncsAlways())
+			}
+		})
+	}
+}
+
 func TestMemoryNodeLeavesNothing(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	n := start(t, Options{Memory: true, Listen: ListenNone})

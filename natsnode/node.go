@@ -144,6 +144,24 @@ func (n *Node) String() string {
 	return fmt.Sprintf("embedded NATS, file storage in %s, synced every %s", n.embedded.dir, n.embedded.opts.SyncInterval)
 }
 
+// SyncsAlways reports whether the server is known to sync every write before it
+// acknowledges it, on streams with one replica; the setting of a server elsewhere
+// is not known here.
+func (n *Node) SyncsAlways() bool { return n.embedded != nil && n.embedded.opts.SyncAlways }
+
+// Promise says in a sentence what an answered command survives.
+func (n *Node) Promise() string {
+	switch {
+	case n.remote != nil:
+		return "an answered command survives what the sync setting of that server gives"
+	case n.embedded.opts.Memory:
+		return "an answered command lasts as long as this process"
+	case n.embedded.opts.SyncAlways:
+		return "an answered command survives a power cut"
+	}
+	return fmt.Sprintf("an answered command survives a killed process; a power cut takes what was answered in the last %s", n.embedded.opts.SyncInterval)
+}
+
 func (n *Node) isClosed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -59,6 +59,9 @@ func TestConnect(t *testing.T) {
 	if err := n.Healthy(t.Context()); err != nil {
 		t.Error(err)
 	}
+	if !strings.Contains(n.Promise(), "sync setting of that server") || n.SyncsAlways() {
+		t.Errorf("it promises %q", n.Promise())
+	}
 	if n.Embedded() || n.URL() != url || n.String() != "NATS at "+url {
 		t.Errorf("embedded %v, URL %s, %s", n.Embedded(), n.URL(), n)
 	}

@@ -54,6 +54,7 @@ type runFlags struct {
 	retry, noWorker, noHistory      bool
 	meta                            []string
 	patience                        durationFlag
+	sync                            durability
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -124,6 +125,7 @@ func (f *runFlags) flags(cmd *cobra.Command) {
 	fs.Var(&f.lease, "lease", "how long the engine waits for a sign of life (default: the engine's)")
 	fs.StringVar(&f.dir, "dir", "", "`DIR`ectory in which commands run (default: this one; with --resume that of the first run)")
 	fs.Var(&f.patience, "patience", "how long steps in flight may go on after an interrupt")
+	f.sync.flag(cmd)
 	fs.StringVar(&f.listen, "listen", runListen, "`HOST:PORT` of the engine in this process, or none")
 	fs.StringVar(&f.progress, "progress", progressAuto, "show a `KIND` of progress: tree, plain, or auto by where it goes")
 	fs.BoolVar(&f.noHistory, "no-history", false, "leave out the history at the end")
@@ -138,6 +140,9 @@ func (f *runFlags) flags(cmd *cobra.Command) {
 // action behind each one that is to be executed.
 func (f *runFlags) check(cmd *cobra.Command, args []string) (served map[string]string, err error) {
 	if err := f.checkSubject(cmd, args); err != nil {
+		return nil, err
+	}
+	if err := f.sync.check(cmd); err != nil {
 		return nil, err
 	}
 	changed := cmd.Flags().Changed

@@ -326,10 +326,14 @@ func (r *runner) goOn(err error) error {
 // guests is the subject on which runs answer that use the engine of another.
 func (r *runner) guests() string { return r.names.Prefix() + ".run.guest" }
 
-// visit tells the process whose engine this run uses that it is needed.
+// visit tells the process whose engine this run uses that it is needed. It
+// refuses what only an engine in this process could do.
 func (r *runner) visit() error {
-	if r.engine != nil || r.a.remote() {
+	if r.engine != nil {
 		return nil
+	}
+	if err := r.f.sync.elsewhere(r.link.where); err != nil || r.a.remote() {
+		return err
 	}
 	_, err := r.link.nc.Subscribe(r.guests(), func(msg *nats.Msg) { _ = msg.Respond(nil) })
 	return err

@@ -137,7 +137,11 @@ func (r *runner) run(ctx context.Context) (err error) {
 // embed runs the engine in this process, where other commands find it by the
 // lock file of the directory.
 func (r *runner) embed(ctx context.Context, dir string) (*link, error) {
-	node, h, err := r.a.startLocal(ctx, natsnode.Options{DataDir: dir, Listen: r.f.listen, Logger: r.log}, engine.Config{Prefix: r.a.flags.prefix, Logger: r.log})
+	opts := natsnode.Options{DataDir: dir, Listen: r.f.listen, Logger: r.log}
+	if err := r.f.sync.apply(&opts); err != nil {
+		return nil, err
+	}
+	node, h, err := r.a.startLocal(ctx, opts, engine.Config{Prefix: r.a.flags.prefix, Logger: r.log})
 	if err != nil {
 		return nil, err
 	}

@@ -175,6 +175,20 @@ func TestRunLosesTheEngine(t *testing.T) {
 	p.wants(exitUnreachable, "the process that served the data directory has ended; go on with: reprise run --resume g")
 }
 
+// TestRunInADurabilityMode: the mode is that of the engine in this process; that
+// of another can't be chosen.
+func TestRunInADurabilityMode(t *testing.T) {
+	l := newLab(t)
+	l.write("open", "")
+	l.start("run", l.write("gate.json", gate), "--id", "g", "--sync", "always").wants(exitOK, "✓ COMPLETED  g")
+	l.start("run", l.write("gate.json", gate), "--sync", "often").wants(exitUsage, "write always, or a time")
+	server := l.start("serve", "--listen", "127.0.0.1:0", "--sync", "always")
+	server.says("durability: an answered command survives a power cut")
+	l.start("run", l.write("gate.json", gate), "--sync", "always").wants(exitUsage, "has a mode of its own; leave --sync out")
+	server.signal(syscall.SIGTERM)
+	server.wants(exitOK)
+}
+
 // TestRunOnlyWatches: with --no-worker somebody else does the work, and an
 // interrupt changes nothing.
 func TestRunOnlyWatches(t *testing.T) {

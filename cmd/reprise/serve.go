@@ -11,21 +11,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"reprise/contract"
-	"reprise/domain"
 	"reprise/engine"
 	"reprise/natsnode"
 )
-
-// syncAlways as --sync writes every commit through to the disk before it is
-// acknowledged.
-const syncAlways = "always"
 
 // serveFlags are the flags of `reprise serve` that no other command has.
 type serveFlags struct {
 	memory   bool
 	listen   string
-	sync     string
+	sync     durability
 	replicas int
+	// grouped says that a server elsewhere syncs every write.
+	grouped bool
 	// perAction and perUser bound the steps that are with workers; 0 for none.
 	perAction, perUser int
 	metadata           []string
@@ -85,8 +82,7 @@ func (a *app) serveFlags(cmd *cobra.Command, s *serveFlags) {
 	f.StringVar(&g.data, "data", "", "data `DIR`ectory of the embedded server (default: "+a.shownDataDir()+")")
 	f.BoolVar(&s.memory, "memory", false, "keep everything in memory, for as long as this process runs")
 	f.StringVar(&s.listen, "listen", natsnode.DefaultListen, "`HOST:PORT` of the embedded server, or none")
-	f.StringVar(&s.sync, "sync", domain.Duration(natsnode.DefaultSyncInterval).String(),
-		"sync `always` before a commit is acknowledged, or after this time; a power cut takes at most that")
+	s.sync.flag(cmd)
 	f.StringVar(&g.nats, "nats", "", "`URL` of a NATS server to work on instead (default: $NATS_URL)")
 	f.StringVar(&g.context, "context", "", "`NAME` of a context of the nats CLI to work on instead (default: $NATS_CONTEXT)")
 	f.StringVar(&g.prefix, "prefix", "", "first token of every subject (default: "+contract.DefaultPrefix+")")
@@ -100,13 +96,13 @@ func (a *app) serveFlags(cmd *cobra.Command, s *serveFlags) {
 	f.StringVar(&s.guarding.key, "tls-key", "", "`FILE` with its key")
 	f.StringVar(&s.guarding.ca, "tls-ca", "", "`FILE` with the authority of clients' certificates, which are required then")
 	f.IntVar(&s.replicas, "replicas", 1, "`N` replicas of every stream, on a cluster")
+	f.BoolVar(&s.grouped, "group-commit", false, "with --nats: that server has sync_always; write commits in groups that share the syncs")
 	f.StringSliceVar(&s.metadata, "metadata-keys", nil, "metadata `KEYS` that lists may filter by")
 	f.IntVar(&s.perAction, "max-per-action", 0, "at most `N` steps of one action with workers at once (default: any number)")
 	f.IntVar(&s.perUser, "max-per-user", 0, "at most `N` steps of one user with workers at once (default: any number)")
 	f.TextVar(&s.level, "log-level", slog.LevelInfo, "`LEVEL` of the log on stderr: debug, info, warn or error")
 	s.cleanup.flags(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("log-level", fixed("debug", "info", "warn", "error"))
-	_ = cmd.RegisterFlagCompletionFunc("sync", fixed(syncAlways, "100ms"))
 }
 
 // embeds reports whether serve starts its own server: no other was named, or a
@@ -128,8 +124,9 @@ func (a *app) checkServe(cmd *cobra.Command, s *serveFlags) error {
 				return usage(cmd, "--%s is about the embedded server; leave it out with --nats or --context", name)
 			}
 		}
-	} else if s.replicas != 1 {
-		return usage(cmd, "--replicas %d needs a cluster: name one with --nats; the embedded server has one replica", s.replicas)
+	}
+	if err := s.checkReplicas(cmd); err != nil {
+		return err
 	}
 	if s.memory && changed("data") {
 		return usage(cmd, "--memory keeps nothing in a data directory; leave --data out")
@@ -140,8 +137,8 @@ func (a *app) checkServe(cmd *cobra.Command, s *serveFlags) error {
 	if s.perAction < 0 || s.perUser < 0 {
 		return usage(cmd, "--max-per-action and --max-per-user take 1 and more, or 0 for any number")
 	}
-	if _, _, err := s.syncMode(); err != nil {
-		return usage(cmd, "--sync: write always, or a time: %s", err.Error())
+	if err := s.sync.check(cmd); err != nil {
+		return err
 	}
 	if _, err := contract.NewNames(a.flags.prefix); err != nil {
 		return usage(cmd, "--prefix: %s", err.Error())
@@ -151,31 +148,17 @@ func (a *app) checkServe(cmd *cobra.Command, s *serveFlags) error {
 	return err
 }
 
-// syncMode reads --sync.
-func (s *serveFlags) syncMode() (interval time.Duration, always bool, err error) {
-	if s.sync == syncAlways {
-		return 0, true, nil
+// checkReplicas refuses replicas, and what depends on them, where they are not.
+func (s *serveFlags) checkReplicas(cmd *cobra.Command) error {
+	switch {
+	case s.embed && s.replicas != 1:
+		return usage(cmd, "--replicas %d needs a cluster: name one with --nats; the embedded server has one replica", s.replicas)
+	case s.embed && s.grouped:
+		return usage(cmd, "--group-commit is about a server elsewhere; the embedded one does it by itself with --sync always")
+	case s.grouped && s.replicas > 1:
+		return usage(cmd, "--group-commit is for one replica: on replicated streams the server relaxes sync_always, and groups cost more than they save")
 	}
-	d, err := domain.ParseDuration(s.sync)
-	if err == nil && d <= 0 {
-		err = errors.New("0 is none; always syncs at once")
-	}
-	return d.Std(), false, err
-}
-
-// storage are the options of the embedded server that say where it stores, and
-// when it syncs; checkServe has seen that they can be read.
-func (s *serveFlags) storage() natsnode.Options {
-	interval, always, _ := s.syncMode()
-	return natsnode.Options{Memory: s.memory, SyncInterval: interval, SyncAlways: always}
-}
-
-// disk says in reports when the server syncs; nil for one elsewhere.
-func (s *serveFlags) disk() *contract.Disk {
-	if !s.embed {
-		return nil
-	}
-	return diskOf(s.storage())
+	return nil
 }
 
 // serve runs the node and the engine until ctx ends, and drains both.
@@ -194,7 +177,7 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 	go func() { watched <- node.Run(watching) }()
 	cfg, err := g.admit(node, engine.Config{
 		Prefix: a.flags.prefix, Memory: node.Storage() == jetstream.MemoryStorage,
-		Replicas: s.replicas, MetadataKeys: s.metadata, Logger: log,
+		Replicas: s.replicas, GroupCommit: s.grouped, MetadataKeys: s.metadata, Logger: log,
 		MaxPerAction: s.perAction, MaxPerUser: s.perUser, Limits: s.limits, Trouble: node.Trouble, Cleanup: s.cleaning,
 		Disk: s.disk(),
 	})
@@ -316,7 +299,8 @@ func waitRecovered(ctx context.Context, node *natsnode.Node) bool {
 	}
 }
 
-// announce says once that commands are answered, where, and how to try it.
+// announce says once that commands are answered, where, how to try it, and what
+// an answer is worth.
 func (a *app) announce(node *natsnode.Node, cfg engine.Config) error {
 	names, err := contract.NewNames(cfg.Prefix)
 	if err != nil {
@@ -330,6 +314,6 @@ func (a *app) announce(node *natsnode.Node, cfg engine.Config) error {
 	if cfg.Accounts != nil {
 		try = "; it asks for credentials: reprise auth add user NAME"
 	}
-	_, err = fmt.Fprintf(a.out, "reprise is ready: %s (%s)%s\n", where, node, try)
+	_, err = fmt.Fprintf(a.out, "reprise is ready: %s (%s)%s\ndurability: %s\n", where, node, try, node.Promise())
 	return err
 }

@@ -99,7 +99,10 @@ func poll(t *testing.T, what string, ok func() bool) {
 func TestServeInADirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	s := startServing(t, nil, "--data", dir, "--listen", "127.0.0.1:0", "--log-level", "error")
-	for _, part := range []string{dir, "file storage", "synced every 100ms", "nats -s " + s.url() + " req reprise.qry."} {
+	for _, part := range []string{
+		dir, "file storage", "synced every 100ms", "nats -s " + s.url() + " req reprise.qry.",
+		"\ndurability: an answered command survives a killed process; a power cut takes what was answered in the last 100ms\n",
+	} {
 		if !strings.Contains(s.out.String(), part) {
 			t.Errorf("the ready line %q does not say %q", s.out.String(), part)
 		}
@@ -165,6 +168,8 @@ func TestServeRefuses(t *testing.T) {
 		"memory and context":  {"--context x --memory", exitUsage, "--memory is about the embedded server"},
 		"listen and server":   {"--nats nats://x --listen none", exitUsage, "--listen is about"},
 		"sync and server":     {"--nats nats://x --sync always", exitUsage, "--sync is about"},
+		"groups and memory":   {"--memory --group-commit", exitUsage, "--sync always"},
+		"groups on replicas":  {"--nats nats://x --group-commit --replicas 3", exitUsage, "one replica"},
 		"memory and data":     {"--memory --data d", exitUsage, "leave --data out"},
 		"memory and sync":     {"--memory --sync always", exitUsage, "leave --sync out"},
 		"replicas embedded":   {"--memory --replicas 3", exitUsage, "needs a cluster"},
@@ -190,8 +195,7 @@ func TestServeRefuses(t *testing.T) {
 
 func TestSyncMode(t *testing.T) {
 	for text, want := range map[string]time.Duration{"always": 0, "50ms": 50 * time.Millisecond, "2m": 2 * time.Minute} {
-		s := serveFlags{sync: text}
-		interval, always, err := s.syncMode()
+		interval, always, err := (&durability{text: text}).mode()
 		if err != nil || always != (text == syncAlways) || interval != want {
 			t.Errorf("%s: %s, %v, %v", text, interval, always, err)
 		}
