@@ -28,6 +28,7 @@ func writers(b *testing.B, fn func(n int) error) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	b.ReportAllocs()
+	used := cpuTime(b)
 	b.ResetTimer()
 	for range benchWriters {
 		wg.Go(func() {
@@ -40,6 +41,7 @@ func writers(b *testing.B, fn func(n int) error) {
 		})
 	}
 	wg.Wait()
+	b.ReportMetric(float64((cpuTime(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
 }
 

@@ -23,7 +23,7 @@ const (
 	// minGroup is the least that is written as a batch, which costs six syncs
 	// whatever it holds; less goes as single publishes, of one sync each.
 	minGroup = 7
-	// guardReads is how many guards of a failed group are looked at at once.
+	// guardReads is how many guards of a failed group are read side by side.
 	guardReads = 16
 )
 
@@ -69,7 +69,7 @@ type outcome struct {
 // twice the timeout: the rest of the group before, and its own.
 func (c *committer) append(ctx context.Context, record *eventstore.Record) (uint64, error) {
 	m := &member{record: record, answer: make(chan outcome, 1)}
-	c.join(m)
+	c.join(m) //nolint:contextcheck // a group is written for all of its members
 	select {
 	case a := <-m.answer:
 		return a.seq, a.err
