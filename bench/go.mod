@@ -7,6 +7,7 @@ require (
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
 	reprise v0.0.0-00010101000000-000000000000
+	reprise/bench/load v0.0.0-00010101000000-000000000000
 )
 
 require (
@@ -22,4 +23,7 @@ require (
 	golang.org/x/time v0.16.0 // indirect
 )
 
-replace reprise => ../
+replace (
+	reprise => ../
+	reprise/bench/load => ./load
+)

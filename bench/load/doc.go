@@ -1,6 +1,7 @@
 // Package load is the client of a comparison: it keeps a number of sessions in
-// flight and takes the time of each. It needs the standard library alone, so
-// that the program of every peer can be built with it.
+// flight and takes the time of each. It is a module of its own that needs the
+// standard library alone, so that the program of every peer can be built with it,
+// and no version of anything follows from that.
 //
 // A load program serves the harness on its standard input and output, one JSON
 // object a line. It says ready once; then for every Phase it gets it says begin

@@ -17,7 +17,7 @@ import (
 
 const (
 	// startPatience bounds the start of a setup, stopPatience its end.
-	startPatience = time.Minute
+	startPatience = 2 * time.Minute
 	stopPatience  = 10 * time.Second
 	// lookAgain is the pause between two looks whether something is ready.
 	lookAgain = 2 * time.Millisecond

@@ -49,7 +49,7 @@ func (t *tools) bin(name string) string { return filepath.Join(t.cache, "bin", n
 // build builds the program of the package in dir. A module outside of the
 // workspace is built alone, with the versions in its own go.mod.
 func (t *tools) build(ctx context.Context, name, dir string, outside bool) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", t.bin(name), ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", t.bin(name), ".")
 	cmd.Dir = dir
 	if outside {
 		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")

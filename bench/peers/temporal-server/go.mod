@@ -2,14 +2,12 @@ module reprise/bench/peers/temporal-server
 
 go 1.26.8
 
-replace reprise/bench => ../../
-
-replace reprise => ../../../
+replace reprise/bench/load => ../../load
 
 require (
 	github.com/google/uuid v1.6.0
 	go.temporal.io/server v1.31.2
-	reprise/bench v0.0.0-00010101000000-000000000000
+	reprise/bench/load v0.0.0-00010101000000-000000000000
 )
 
 require (

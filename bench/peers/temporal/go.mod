@@ -2,13 +2,11 @@ module reprise/bench/peers/temporal
 
 go 1.26.8
 
-replace reprise/bench => ../../
-
-replace reprise => ../../../
+replace reprise/bench/load => ../../load
 
 require (
 	go.temporal.io/sdk v1.50.0
-	reprise/bench v0.0.0-00010101000000-000000000000
+	reprise/bench/load v0.0.0-00010101000000-000000000000
 )
 
 require (
@@ -28,9 +26,9 @@ require (
 	go.temporal.io/api v1.63.5 // indirect
 	golang.org/x/net v0.58.0 // indirect
 	golang.org/x/sync v0.22.0 // indirect
-	golang.org/x/sys v0.47.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
-	golang.org/x/time v0.3.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260526163538-3dc84a4a5aaa // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260526163538-3dc84a4a5aaa // indirect
 	google.golang.org/grpc v1.83.2 // indirect

@@ -24,8 +24,11 @@ func main() {
 const (
 	namespace = "default"
 	taskQueue = "bench"
-	// patience bounds a session, and what the worker may take for a step.
+	// patience bounds the start of the server, a session, and what the worker may
+	// take for a step.
 	patience = time.Minute
+	// lookAgain is the pause between two looks whether the server is ready.
+	lookAgain = 10 * time.Millisecond
 )
 
 // silent is a logger that says nothing.
@@ -38,12 +41,23 @@ func (silent) Error(string, ...any) {}
 
 var _ log.Logger = silent{}
 
-func dial(address string) (client.Client, error) {
-	c, err := client.Dial(client.Options{HostPort: address, Namespace: namespace, Logger: silent{}})
-	if err != nil {
-		return nil, fmt.Errorf("no server at %s: %w", address, err)
+// dial connects to the server once it says that it is healthy.
+func dial(ctx context.Context, address string) (client.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		c, err := client.DialContext(ctx, client.Options{HostPort: address, Namespace: namespace, Logger: silent{}})
+		if err == nil {
+			return c, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("no server at %s: %w", address, err)
+		case <-tick.C:
+		}
 	}
-	return c, nil
 }
 
 // plan is what a session does.
@@ -77,7 +91,7 @@ func work(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	c, err := dial(*address)
+	c, err := dial(ctx, *address)
 	if err != nil {
 		return err
 	}
@@ -105,7 +119,7 @@ func serveLoad(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	c, err := dial(*address)
+	c, err := dial(ctx, *address)
 	if err != nil {
 		return err
 	}
