@@ -116,7 +116,7 @@ the same --command-id), 6 a run that was paused.`,
 		c.GroupID = "work"
 		root.AddCommand(c)
 	}
-	for _, c := range append(append(a.holdCommands(), a.cleanupCommand(), a.repairCommand(), a.doctorCommand(), a.authCommand()), a.serverCommands()...) {
+	for _, c := range append(append(a.holdCommands(), a.cleanupCommand(), a.repairCommand(), a.doctorCommand(), a.benchCommand(), a.authCommand()), a.serverCommands()...) {
 		c.GroupID = "operate"
 		root.AddCommand(c)
 	}

@@ -56,6 +56,7 @@ var rules = map[string]rule{
 	"worker":         {only: []string{"domain", "contract"}},
 	"actions":        {only: []string{"domain", "contract", "worker"}},
 	killpoint:        {stdlibOnly: true},
+	"internal/load":  {only: []string{"domain", "contract"}},
 }
 
 // killpoint is where tests have a process die.
