@@ -1,17 +1,13 @@
 package projections
 
-import (
-	"math"
-
-	"github.com/tidwall/btree"
-)
+import "math"
 
 // cursor walks the rows of one user in one state, in one order. It is valid as
 // long as the index is locked.
 type cursor struct {
-	iter  btree.IterG[*row]
+	run   *run
+	spot  spot
 	query *query
-	state uint8
 	row   *row // nil at the end
 }
 
@@ -20,13 +16,13 @@ const lastID = "\xff"
 
 // cursors returns one cursor for each state, at its first row behind the place.
 func (x *Index) cursors(q *query, from *place) []cursor {
-	tree := x.created
-	if q.order.updated {
-		tree = x.updated
+	o, ok := x.owners.Get(&owner{user: q.user})
+	if !ok {
+		return nil
 	}
 	cursors := make([]cursor, len(q.states))
 	for i, state := range q.states {
-		cursors[i] = cursor{iter: tree.Iter(), query: q, state: state}
+		cursors[i] = cursor{run: o.run(state, q.order.updated), query: q}
 		cursors[i].begin(from)
 	}
 	return cursors
@@ -57,11 +53,6 @@ func (c *cursor) begin(from *place) {
 	}
 }
 
-// pivot makes a row that stands at a place.
-func (c *cursor) pivot(time int64, id string) *row {
-	return &row{user: c.query.user, state: c.state, created: time, updated: time, id: id}
-}
-
 func (c *cursor) ascend(from *place, after int64) {
 	at, id := after, lastID
 	if after == math.MinInt64 {
@@ -70,11 +61,11 @@ func (c *cursor) ascend(from *place, after int64) {
 	if from != nil && c.query.order.before(at, id, from.Time, from.ID) {
 		at, id = from.Time, from.ID
 	}
-	ok := c.iter.Seek(c.pivot(at, id))
-	if ok && c.query.order.time(c.iter.Item()) == at && c.iter.Item().id == id && c.mine(c.iter.Item()) {
-		ok = c.iter.Next()
+	c.spot = c.run.find(at, id)
+	if r := c.run.at(c.spot); r != nil && c.query.order.time(r) == at && r.id == id {
+		c.spot = c.run.next(c.spot)
 	}
-	c.settle(ok)
+	c.settle()
 }
 
 func (c *cursor) descend(from *place, before int64) {
@@ -85,31 +76,27 @@ func (c *cursor) descend(from *place, before int64) {
 	if from != nil && c.query.order.before(at, id, from.Time, from.ID) {
 		at, id = from.Time, from.ID
 	}
-	if c.iter.Seek(c.pivot(at, id)) {
-		c.settle(c.iter.Prev())
-	} else {
-		c.settle(c.iter.Last())
-	}
+	c.spot = c.run.prev(c.run.find(at, id))
+	c.settle()
 }
 
 // next goes one row on.
 func (c *cursor) next() {
 	if c.query.order.descending {
-		c.settle(c.iter.Prev())
+		c.spot = c.run.prev(c.spot)
 	} else {
-		c.settle(c.iter.Next())
+		c.spot = c.run.next(c.spot)
 	}
+	c.settle()
 }
 
-// settle takes the row of the iterator, unless the walk is over.
-func (c *cursor) settle(ok bool) {
-	c.row = nil
-	if ok && c.mine(c.iter.Item()) && c.inSpan(c.iter.Item()) {
-		c.row = c.iter.Item()
+// settle takes the row of the spot, unless the walk is over.
+func (c *cursor) settle() {
+	c.row = c.run.at(c.spot)
+	if c.row != nil && !c.inSpan(c.row) {
+		c.row = nil
 	}
 }
-
-func (c *cursor) mine(r *row) bool { return r.user == c.query.user && r.state == c.state }
 
 // inSpan reports whether the walk goes on; a row outside of the far end of the
 // range is the end of it.

@@ -71,48 +71,68 @@ func (e Entry) whole() bool {
 
 // moving reports whether the session may wait for something that its state does
 // not say.
-func (e Entry) moving() bool { return e.State == domain.StateRunning || e.InFlight > 0 }
+func (e Entry) moving() bool { return moving(e.State, e.InFlight) }
+
+func moving(state domain.State, inFlight int) bool {
+	return state == domain.StateRunning || inFlight > 0
+}
 
 // NewEntry makes the entry of a session; of its metadata it keeps the declared
 // keys.
 func NewEntry(a eventstore.Aggregate, declared []string) Entry {
-	s := a.Session
+	s, t := a.Session, tallyOf(a.Session)
 	e := Entry{
 		Schema: eventstore.SchemaVersion, ID: a.Key.Session, User: a.Key.User, State: s.State,
 		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, Version: s.Version, Seq: a.Seq,
-		Chains: len(s.Chains), InFlight: s.InFlight, Priority: s.Priority, Held: s.Hold != nil,
-		Deadline: s.Deadline, Metadata: pick(s.Metadata, declared),
+		Chains: len(s.Chains), Steps: t.all, StepsDone: t.done, InFlight: s.InFlight,
+		ChainStates: members(t.chains, chainStatuses), StepStates: members(t.steps, stepStatuses),
+		Priority: s.Priority, Held: s.Hold != nil, Error: shortError(s), Metadata: pick(s.Metadata, declared),
+		Deadline: s.Deadline, StepDue: t.due,
 	}
-	if s.Error != nil {
-		e.Error = cut(s.Error.Message, maxEntryError)
-	}
-	var chains, steps bits
-	for _, c := range s.Chains {
-		chains.set(slices.Index(chainStatuses, c.Status))
-		for _, st := range c.Steps {
-			steps.set(slices.Index(stepStatuses, st.Status))
-			countStep(&e, st)
-		}
-	}
-	e.ChainStates = members(chains, chainStatuses)
-	e.StepStates = members(steps, stepStatuses)
 	if e.moving() {
 		e.Waits, e.Shape = waitsOf(s), entryShape
 	}
 	return e
 }
 
-func countStep(e *Entry, st *domain.Step) {
-	e.Steps++
+// shortError returns the error sentence of a session, shortened; "" for none.
+func shortError(s *domain.Session) string {
+	if s.Error == nil {
+		return ""
+	}
+	return cut(s.Error.Message, maxEntryError)
+}
+
+// tally is what one pass over the steps of a session counts.
+type tally struct {
+	chains, steps bits
+	all, done     int
+	due           time.Time // the earliest deadline or end of a backoff
+}
+
+func tallyOf(s *domain.Session) tally {
+	var t tally
+	for _, c := range s.Chains {
+		t.chains.set(slices.Index(chainStatuses, c.Status))
+		for _, st := range c.Steps {
+			t.step(st)
+		}
+	}
+	return t
+}
+
+func (t *tally) step(st *domain.Step) {
+	t.steps.set(slices.Index(stepStatuses, st.Status))
+	t.all++
 	if st.Status.Done() {
-		e.StepsDone++
+		t.done++
 	}
 	if st.Status != domain.StepStatusPending && st.Status != domain.StepStatusRunning {
 		return
 	}
-	e.StepDue = earlier(e.StepDue, st.Deadline)
+	t.due = earlier(t.due, st.Deadline)
 	if st.Status == domain.StepStatusPending {
-		e.StepDue = earlier(e.StepDue, st.NotBefore)
+		t.due = earlier(t.due, st.NotBefore)
 	}
 }
 

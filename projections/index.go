@@ -44,10 +44,8 @@ type Index struct {
 
 	mu       sync.RWMutex
 	rows     map[eventstore.Key]*row
-	created  *btree.BTreeG[*row]
-	updated  *btree.BTreeG[*row]
-	counts   map[string]*[stateCount]int // by user
-	loads    map[string]*ActionLoad      // by action
+	owners   *btree.BTreeG[*owner]  // by user
+	loads    map[string]*ActionLoad // by action
 	position contract.Position
 	ready    bool
 }
@@ -70,12 +68,9 @@ func NewIndex(cfg IndexConfig) (*Index, error) {
 }
 
 func (x *Index) clear() {
-	unlocked := btree.Options{NoLocks: true}
 	x.rows = map[eventstore.Key]*row{}
-	x.counts = map[string]*[stateCount]int{}
+	x.owners = btree.NewBTreeGOptions(byUser, btree.Options{NoLocks: true})
 	x.loads = map[string]*ActionLoad{}
-	x.created = btree.NewBTreeGOptions(byCreated, unlocked)
-	x.updated = btree.NewBTreeGOptions(byUpdated, unlocked)
 }
 
 // Name returns "index".
@@ -169,8 +164,7 @@ func (x *Index) loadOdd(ctx context.Context, keys []eventstore.Key) error {
 
 // Apply is called by the Runner.
 func (x *Index) Apply(_ context.Context, c Change) error {
-	x.take(c.After)
-	x.moved(c.Seq)
+	x.take(c.After, c.Seq)
 	return nil
 }
 
@@ -193,35 +187,65 @@ func (x *Index) moved(seq uint64) {
 
 // Replace takes in the true state of a session whose view was found to be
 // wrong, unless the index has a newer one from the events.
-func (x *Index) Replace(a eventstore.Aggregate) { x.take(a) }
+func (x *Index) Replace(a eventstore.Aggregate) { x.take(a, 0) }
 
-func (x *Index) take(a eventstore.Aggregate) {
+// take puts the row of a session, or drops it where there is none any more, and
+// moves the position to seq.
+func (x *Index) take(a eventstore.Aggregate, seq uint64) {
 	if !a.Session.Exists() {
 		x.drop(a.Key, a.Seq)
+		x.moved(seq)
 		return
 	}
-	x.put(a.Key, newRow(NewEntry(a, x.cfg.Declared)), true)
+	r := rowOf(a, x.cfg.Declared)
+	r.proven = true
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.place(a.Key, r)
+	x.position.Seq = max(x.position.Seq, seq)
 }
 
-// put stores a row. A row from the events stands until a newer one comes; one
-// from a view's header until any from the events does.
-func (x *Index) put(key eventstore.Key, r *row, proven bool) {
+// put stores a row that is proven by the events, or one from a view's header.
+func (x *Index) put(key eventstore.Key, r row, proven bool) {
 	r.proven = proven
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.place(key, r)
+}
+
+// place stores a row; the caller holds the lock. A row from the events stands
+// until a newer one comes; one from a view's header until any from the events
+// does.
+func (x *Index) place(key eventstore.Key, r row) {
 	old, known := x.rows[key]
-	if known && old.proven && (!proven || old.seq >= r.seq) {
+	switch {
+	case !known:
+		o := x.owner(key.User)
+		key.User = o.user // shares the string
+		stored := r
+		o.add(&stored)
+		x.rows[key] = &stored
+	case old.proven && (!r.proven || old.seq >= r.seq):
 		return
+	case old.waits.equal(r.waits):
+		r.waits = old.waits
+		old.owner.change(old, r)
+		return
+	default:
+		x.burden(old.waits, -1)
+		old.owner.change(old, r)
 	}
-	if known {
-		x.unlink(old)
-		r.user, r.id = old.user, old.id // shares the strings
-	}
-	x.rows[key] = r
-	x.created.Set(r)
-	x.updated.Set(r)
-	x.count(r.user)[r.state]++
 	x.burden(r.waits, 1)
+}
+
+// owner returns the user's entry, which is made where there is none.
+func (x *Index) owner(user string) *owner {
+	fresh := &owner{user: user}
+	if o, ok := x.owners.Get(fresh); ok {
+		return o
+	}
+	x.owners.Set(fresh)
+	return fresh
 }
 
 // drop removes the row of a session that was not there at seq.
@@ -232,27 +256,12 @@ func (x *Index) drop(key eventstore.Key, seq uint64) {
 	if !known || old.proven && old.seq > seq {
 		return
 	}
-	x.unlink(old)
 	delete(x.rows, key)
-	if *x.count(key.User) == [stateCount]int{} {
-		delete(x.counts, key.User)
+	x.burden(old.waits, -1)
+	old.owner.remove(old)
+	if old.owner.empty() {
+		x.owners.Delete(old.owner)
 	}
-}
-
-func (x *Index) unlink(r *row) {
-	x.created.Delete(r)
-	x.updated.Delete(r)
-	x.count(r.user)[r.state]--
-	x.burden(r.waits, -1)
-}
-
-func (x *Index) count(user string) *[stateCount]int {
-	n := x.counts[user]
-	if n == nil {
-		n = new([stateCount]int)
-		x.counts[user] = n
-	}
-	return n
 }
 
 // Get returns the entry of one session; false if there is none.
@@ -277,33 +286,31 @@ func (x *Index) Each(fn func(Entry) bool) error {
 	var last *row
 	for {
 		chunk := x.chunk(last)
-		for _, r := range chunk {
-			if !fn(r.entry()) {
+		for i := range chunk {
+			if !fn(chunk[i].entry()) {
 				return nil
 			}
 		}
 		if len(chunk) < lockedRows {
 			return nil
 		}
-		last = chunk[len(chunk)-1]
+		last = &chunk[len(chunk)-1]
 	}
 }
 
-// chunk returns the next rows behind last, which are never changed once stored.
-func (x *Index) chunk(last *row) []*row {
+// chunk copies the next rows behind last.
+func (x *Index) chunk(last *row) []row {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	chunk := make([]*row, 0, lockedRows)
-	take := func(r *row) bool {
-		if last == nil || byCreated(last, r) {
-			chunk = append(chunk, r)
-		}
+	chunk := make([]row, 0, min(lockedRows, len(x.rows)))
+	take := func(o *owner) bool {
+		chunk = o.copyBehind(last, chunk)
 		return len(chunk) < lockedRows
 	}
 	if last == nil {
-		x.created.Scan(take)
+		x.owners.Scan(take)
 	} else {
-		x.created.Ascend(last, take)
+		x.owners.Ascend(last.owner, take)
 	}
 	return chunk
 }
@@ -319,7 +326,7 @@ func (x *Index) Len() int {
 func (x *Index) Users() int {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return len(x.counts)
+	return x.owners.Len()
 }
 
 func warming() error {

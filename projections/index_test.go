@@ -3,6 +3,7 @@ package projections
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -136,7 +137,12 @@ func TestEntryRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprintf("%+v", newRow(back).entry()), fmt.Sprintf("%+v", back); got != want {
+	stored := newRow(back)
+	if byShortWay := rowOf(a, nil); !reflect.DeepEqual(stored, byShortWay) {
+		t.Errorf("\n%+v\n%+v", stored, byShortWay)
+	}
+	stored.owner = &owner{user: back.User}
+	if got, want := fmt.Sprintf("%+v", stored.entry()), fmt.Sprintf("%+v", back); got != want {
 		t.Errorf("\n%s\n%s", got, want)
 	}
 	if _, err := parseEntry("bob.s1", raw); err == nil {

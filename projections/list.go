@@ -40,7 +40,7 @@ func (x *Index) List(user string, req contract.ListRequest) (contract.ListReply,
 
 func (x *Index) list(q *query, from *place, limit int) contract.ListReply {
 	reply := contract.ListReply{Sessions: []contract.Row{}}
-	var last *row
+	var last place
 	more := false
 	reply.Position = x.search(q, from, func(r *row) bool {
 		if len(reply.Sessions) == limit {
@@ -49,11 +49,11 @@ func (x *Index) list(q *query, from *place, limit int) contract.ListReply {
 		}
 		shown := r.entry().Row()
 		shown.Waiting, shown.Unserved = x.explain(q.present, r.state, r.waits, contract.MaxUnserved)
-		reply.Sessions, last = append(reply.Sessions, shown), r
+		reply.Sessions, last = append(reply.Sessions, shown), q.place(r)
 		return true
 	})
 	if more {
-		reply.Next = place{Sort: q.order.name, Time: q.order.time(last), ID: last.id}.token()
+		reply.Next = last.token()
 	}
 	return reply
 }
@@ -86,8 +86,8 @@ func (x *Index) Count(user string, req contract.CountRequest) (contract.CountRep
 func (x *Index) counted(user string) ([stateCount]int, contract.Position) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	if n := x.counts[user]; n != nil {
-		return *n, x.position
+	if o, ok := x.owners.Get(&owner{user: user}); ok {
+		return o.counts(), x.position
 	}
 	return [stateCount]int{}, x.position
 }
@@ -105,29 +105,29 @@ func (x *Index) search(q *query, from *place, fn func(*row) bool) contract.Posit
 		if last == nil {
 			return first
 		}
-		from = &place{Time: q.order.time(last), ID: last.id}
+		from = last
 	}
 }
 
-// look is one search under the lock; it returns the last row it looked at if
-// there may be more behind it.
-func (x *Index) look(q *query, from *place, fn func(*row) bool) (*row, contract.Position) {
+// look is one search under the lock; it returns the place of the last row it
+// looked at if there may be more behind it.
+func (x *Index) look(q *query, from *place, fn func(*row) bool) (*place, contract.Position) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	cursors := x.cursors(q, from)
-	var last *row
+	var last place
 	for range lockedRows {
 		c := foremost(q.order, cursors)
 		if c == nil {
 			return nil, x.position
 		}
-		last = c.row
-		if q.matches(last) && x.awaits(q, last) && !fn(last) {
+		last = q.place(c.row)
+		if q.matches(c.row) && x.awaits(q, c.row) && !fn(c.row) {
 			return nil, x.position
 		}
 		c.next()
 	}
-	return last, x.position
+	return &last, x.position
 }
 
 // awaits reports whether the row waits for one of the things that are asked for.

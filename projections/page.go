@@ -26,12 +26,7 @@ var orders = []order{
 }
 
 // time returns what the order sorts by.
-func (o order) time(r *row) int64 {
-	if o.updated {
-		return r.updated
-	}
-	return r.created
-}
+func (o order) time(r *row) int64 { return r.time(o.updated) }
 
 // before reports whether a place comes before another one in a list.
 func (o order) before(at int64, aid string, bt int64, bid string) bool {
@@ -99,11 +94,16 @@ func (q *query) matches(r *row) bool {
 		return false
 	}
 	for key, want := range q.metadata {
-		if have, ok := r.metadata[key]; !ok || have != want {
+		if have, ok := r.metadata()[key]; !ok || have != want {
 			return false
 		}
 	}
 	return true
+}
+
+// place returns where a row stands in the list.
+func (q *query) place(r *row) place {
+	return place{Sort: q.order.name, Time: q.order.time(r), ID: r.id}
 }
 
 // free reports whether every row of the right state matches.

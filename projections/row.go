@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -13,18 +12,18 @@ import (
 // stateCount is the number of session states.
 const stateCount = 6
 
-// row is an entry as the index keeps it: small and comparable. It is never
-// changed once it is stored.
+// row is an entry as the index keeps it: small. The one in the index changes
+// under its lock.
 type row struct {
-	user, id         string
+	owner            *owner // who has the session; nil in one that is not stored
+	id               string
 	created, updated int64 // Unix time in nanoseconds
 	version, seq     uint64
 	deadline, due    int64 // 0: none
-	message          string
-	metadata         map[string]string
+	rare             *rareParts
 	waits            *Waits
-	chains, steps    int32
-	done, inFlight   int32
+	chains, steps    uint16
+	done, inFlight   uint16
 	priority         int16
 	chainStates      bits
 	stepStates       bits
@@ -33,12 +32,26 @@ type row struct {
 	proven           bool // from the events, not from a view's header
 }
 
-func newRow(e Entry) *row {
-	return &row{
-		user: e.User, id: e.ID, created: nanos(e.CreatedAt), updated: nanos(e.UpdatedAt),
+// rareParts are what few rows have; they are never changed.
+type rareParts struct {
+	message  string
+	metadata map[string]string
+}
+
+func rareOf(message string, metadata map[string]string) *rareParts {
+	if message == "" && len(metadata) == 0 {
+		return nil
+	}
+	return &rareParts{message, metadata}
+}
+
+// newRow makes a row of an entry.
+func newRow(e Entry) row {
+	return row{
+		id: e.ID, created: nanos(e.CreatedAt), updated: nanos(e.UpdatedAt),
 		version: e.Version, seq: e.Seq, deadline: instant(e.Deadline), due: instant(e.StepDue),
-		message: e.Error, metadata: e.Metadata, waits: e.Waits.shared(),
-		chains: int32(e.Chains), steps: int32(e.Steps), done: int32(e.StepsDone), inFlight: int32(e.InFlight),
+		rare: rareOf(e.Error, e.Metadata), waits: e.Waits.shared(),
+		chains: small(e.Chains), steps: small(e.Steps), done: small(e.StepsDone), inFlight: small(e.InFlight),
 		priority:    int16(e.Priority),
 		chainStates: bitsOf(e.ChainStates, chainStatuses),
 		stepStates:  bitsOf(e.StepStates, stepStatuses),
@@ -46,16 +59,56 @@ func newRow(e Entry) *row {
 	}
 }
 
+// rowOf makes the row of a session: newRow of NewEntry, by the short way.
+func rowOf(a eventstore.Aggregate, declared []string) row {
+	s, t := a.Session, tallyOf(a.Session)
+	r := row{
+		id: a.Key.Session, created: nanos(s.CreatedAt), updated: nanos(s.UpdatedAt),
+		version: s.Version, seq: a.Seq, deadline: instant(s.Deadline), due: instant(t.due),
+		rare:   rareOf(shortError(s), pick(s.Metadata, declared)),
+		chains: small(len(s.Chains)), steps: small(t.all), done: small(t.done), inFlight: small(s.InFlight),
+		priority:    int16(s.Priority),
+		chainStates: t.chains, stepStates: t.steps,
+		state: stateIndex(s.State), held: s.Hold != nil,
+	}
+	if moving(s.State, s.InFlight) {
+		r.waits = waitsOf(s).shared()
+	}
+	return r
+}
+
+// small keeps a number that a session's bounds keep far below the limit.
+func small(n int) uint16 { return uint16(min(max(n, 0), math.MaxUint16)) }
+
+// time returns the time by which an order sorts.
+func (r *row) time(updated bool) int64 {
+	if updated {
+		return r.updated
+	}
+	return r.created
+}
+
+// metadata returns the declared keys; they must not be changed.
+func (r *row) metadata() map[string]string {
+	if r.rare == nil {
+		return nil
+	}
+	return r.rare.metadata
+}
+
 // entry returns the row as it was; its metadata must not be changed.
 func (r *row) entry() Entry {
 	e := Entry{
-		Schema: eventstore.SchemaVersion, ID: r.id, User: r.user, State: states[r.state],
+		Schema: eventstore.SchemaVersion, ID: r.id, User: r.owner.user, State: states[r.state],
 		CreatedAt: moment(r.created), UpdatedAt: moment(r.updated), Version: r.version, Seq: r.seq,
 		Chains: int(r.chains), Steps: int(r.steps), StepsDone: int(r.done),
 		ChainStates: members(r.chainStates, chainStatuses),
 		StepStates:  members(r.stepStates, stepStatuses),
-		InFlight:    int(r.inFlight), Priority: int(r.priority), Held: r.held, Error: r.message, Metadata: r.metadata,
+		InFlight:    int(r.inFlight), Priority: int(r.priority), Held: r.held, Metadata: r.metadata(),
 		Deadline: optional(r.deadline), StepDue: optional(r.due), Waits: r.waits,
+	}
+	if r.rare != nil {
+		e.Error = r.rare.message
 	}
 	if e.moving() {
 		e.Shape = entryShape
@@ -71,29 +124,6 @@ func stateIndex(s domain.State) uint8 {
 		panic("projections: a session in state " + string(s))
 	}
 	return uint8(i)
-}
-
-// byCreated and byUpdated are the two orders of the index.
-func byCreated(a, b *row) bool {
-	return compare(a, b, a.created, b.created) < 0
-}
-
-func byUpdated(a, b *row) bool {
-	return compare(a, b, a.updated, b.updated) < 0
-}
-
-// compare orders by user, state, time and id.
-func compare(a, b *row, at, bt int64) int {
-	if c := cmp.Compare(a.user, b.user); c != 0 {
-		return c
-	}
-	if c := cmp.Compare(a.state, b.state); c != 0 {
-		return c
-	}
-	if c := cmp.Compare(at, bt); c != 0 {
-		return c
-	}
-	return cmp.Compare(a.id, b.id)
 }
 
 // nanos returns the Unix time in nanoseconds; what lies outside of the years

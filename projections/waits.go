@@ -96,6 +96,15 @@ func (w *Waits) bounded() *Waits {
 	return &some
 }
 
+// equal reports whether both say the same.
+func (w *Waits) equal(other *Waits) bool {
+	if w == nil || other == nil {
+		return w == other
+	}
+	return w.Person == other.Person && w.Plan == other.Plan && w.Cut == other.Cut &&
+		slices.Equal(w.InFlight, other.InFlight) && slices.Equal(w.Ready, other.Ready)
+}
+
 // append writes what domain.Marshal does.
 func (w *Waits) append(to *domain.Appender) {
 	to.Raw("{")

@@ -150,7 +150,7 @@ func TestWaitsFollowTheSession(t *testing.T) {
 	check := func(a eventstore.Aggregate, want string) {
 		t.Helper()
 		x := w.index(nil).at(after(w.n))
-		x.take(a)
+		x.Replace(a)
 		kinds, _ := x.Waiting(a.Session)
 		e, _ := x.Get(k)
 		listed, _ := x.explain(x.cfg.Present(), stateIndex(e.State), e.Waits, 1)
