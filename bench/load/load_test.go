@@ -54,6 +54,31 @@ func TestOnlySessionsThatEndWithinTheWindowCount(t *testing.T) {
 	})
 }
 
+func TestASlowPeerIsMeasuredForItsRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := serve(t, `{"clients":4,"warmMillis":500,"measureMillis":1000,"rounds":2}`, func(context.Context) error {
+			time.Sleep(2 * time.Second)
+			return nil
+		})
+		end := got[2]
+		if len(end.Micros) != 8 || end.ElapsedMicros != 4_000_000 {
+			t.Errorf("4 clients at 2 s each measured %+v", end)
+		}
+	})
+}
+
+func TestRoundsStretchAPhaseOnlySoFar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := serve(t, `{"clients":4,"warmMillis":500,"measureMillis":1000,"rounds":2}`, func(context.Context) error {
+			time.Sleep(time.Hour)
+			return nil
+		})
+		if end := got[2]; len(end.Micros) != 0 || end.ElapsedMicros != MaxStretch*1_000_000 {
+			t.Errorf("measured %+v", end)
+		}
+	})
+}
+
 func TestAPhaseEndsAfterItsSessions(t *testing.T) {
 	var started atomic.Int64
 	got := serve(t, `{"clients":4,"measureMillis":60000,"sessions":25}`, func(context.Context) error {

@@ -13,7 +13,7 @@ func (p Phase) run(ctx context.Context, session Session, tell func(Report) error
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	l := &loop{session: session, enough: make(chan struct{}), failed: make(chan error, 1), limit: p.Sessions}
+	l := &loop{session: session, enough: make(chan struct{}), failed: make(chan error, 1), more: make(chan struct{}, 1), limit: p.Sessions}
 	idle := l.start(ctx, p.Clients)
 	err := l.measure(ctx, p, tell)
 	l.close()
@@ -29,13 +29,16 @@ type loop struct {
 	session Session
 	// enough is closed once limit sessions were recorded.
 	enough chan struct{}
-	// failed holds the first error.
+	// failed holds the first error, more a mark after a session has completed.
 	failed chan error
+	more   chan struct{}
 
-	mu     sync.Mutex
-	limit  int
-	open   bool
-	over   bool
+	mu    sync.Mutex
+	limit int
+	open  bool
+	over  bool
+	// done counts all sessions, micros has those that are recorded.
+	done   int
 	micros []int64
 }
 
@@ -67,15 +70,15 @@ func (l *loop) client(ctx context.Context) {
 
 // measure opens the window, waits for its end and tells what fell into it.
 func (l *loop) measure(ctx context.Context, p Phase, tell func(Report) error) error {
-	if err := l.wait(ctx, millis(p.WarmMillis), nil); err != nil {
+	if err := l.wait(ctx, millis(p.WarmMillis), min(p.Rounds, 1)*p.Clients); err != nil {
 		return tell(Report{Event: EventError, Message: err.Error()})
 	}
 	if err := tell(Report{Event: EventBegin}); err != nil {
 		return err
 	}
 	begun := time.Now()
-	l.setOpen()
-	err := l.wait(ctx, millis(p.MeasureMillis), l.enough)
+	done := l.setOpen()
+	err := l.wait(ctx, millis(p.MeasureMillis), done+p.Rounds*p.Clients)
 	micros := l.close()
 	elapsed := time.Since(begun)
 	if err != nil {
@@ -84,19 +87,33 @@ func (l *loop) measure(ctx context.Context, p Phase, tell func(Report) error) er
 	return tell(Report{Event: EventEnd, ElapsedMicros: elapsed.Microseconds(), Micros: micros})
 }
 
-// wait returns after d or once enough is closed, and with an error if a session
-// has failed by then.
-func (l *loop) wait(ctx context.Context, d time.Duration, enough <-chan struct{}) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-enough:
-	case err := <-l.failed:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// wait returns after d and once least sessions are done, but after MaxStretch
+// times d at the latest, and at once if enough were recorded. The error is that
+// of a session that has failed by then.
+func (l *loop) wait(ctx context.Context, d time.Duration, least int) error {
+	due, late := time.NewTimer(d), time.NewTimer(MaxStretch*d)
+	defer due.Stop()
+	defer late.Stop()
+	for soon := false; !soon || l.doneSoFar() < least; {
+		select {
+		case <-due.C:
+			soon = true
+		case <-l.more:
+		case <-late.C:
+			return l.failure()
+		case <-l.enough:
+			return l.failure()
+		case err := <-l.failed:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
+	return l.failure()
+}
+
+// failure returns the error of a session that has failed.
+func (l *loop) failure() error {
 	select {
 	case err := <-l.failed:
 		return err
@@ -115,6 +132,11 @@ func (l *loop) fail(err error) {
 func (l *loop) record(took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.done++
+	select {
+	case l.more <- struct{}{}:
+	default:
+	}
 	if !l.open {
 		return
 	}
@@ -125,10 +147,18 @@ func (l *loop) record(took time.Duration) {
 	}
 }
 
-func (l *loop) setOpen() {
+// setOpen begins to record, and returns how many sessions are done.
+func (l *loop) setOpen() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open = true
+	return l.done
+}
+
+func (l *loop) doneSoFar() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.done
 }
 
 // close ends the loop: what is in flight ends unrecorded. It returns what was

@@ -19,10 +19,18 @@ type Phase struct {
 	MeasureMillis int `json:"measureMillis"`
 	// Sessions ends it earlier, after so many; 0 leaves it to the time.
 	Sessions int `json:"sessions"`
+	// Rounds makes the warm-up last until every client had time for one session,
+	// and what counts until it had time for so many: in both, Clients times as
+	// many have to complete, for at most MaxStretch times as long. Without it a
+	// slow peer would be measured while it starts.
+	Rounds int `json:"rounds"`
 }
 
+// MaxStretch bounds by how much Rounds makes a phase longer.
+const MaxStretch = 6
+
 func (p Phase) check() error {
-	if p.Clients < 1 || p.WarmMillis < 0 || p.MeasureMillis < 1 || p.Sessions < 0 {
+	if p.Clients < 1 || p.WarmMillis < 0 || p.MeasureMillis < 1 || p.Sessions < 0 || p.Rounds < 0 {
 		return fmt.Errorf("the phase %+v can't be run: it needs a client and some time, and nothing below 0", p)
 	}
 	return nil

@@ -60,12 +60,14 @@ type work struct {
 	// milliseconds.
 	Warm    int `json:"warmMillis"`
 	Measure int `json:"measureMillis"`
+	// Rounds makes a phase longer for a slow peer; see load.Phase.
+	Rounds int `json:"rounds"`
 	// Sessions ends a phase earlier; 0 for never.
 	Sessions int `json:"sessions"`
 }
 
 func parse(args []string, out io.Writer) (options, error) {
-	o := options{work: work{Steps: 5, Clients: []int{1, 64}}}
+	o := options{work: work{Steps: 5, Clients: []int{1, 64}, Rounds: 4}}
 	f := flag.NewFlagSet("peers", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.StringVar(&o.root, "root", ".", "`DIR`ectory of the repository")

@@ -108,7 +108,7 @@ func (h *harness) perform(ctx context.Context, s *setup, st *stage, o *outcome) 
 // phase runs one phase and reads what it used.
 func (h *harness) phase(ctx context.Context, st *stage, clients int) (phase, error) {
 	w := h.opts.work
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(w.Warm+w.Measure)*time.Millisecond+drainPatience)
+	ctx, cancel := context.WithTimeout(ctx, load.MaxStretch*time.Duration(w.Warm+w.Measure)*time.Millisecond+drainPatience)
 	defer cancel()
 	var before, after map[role]proc.Usage
 	look := func(at *map[role]proc.Usage) func() error {
@@ -117,13 +117,13 @@ func (h *harness) phase(ctx context.Context, st *stage, clients int) (phase, err
 			return err
 		}
 	}
-	ask := load.Phase{Clients: clients, WarmMillis: w.Warm, MeasureMillis: w.Measure, Sessions: w.Sessions}
+	ask := load.Phase{Clients: clients, WarmMillis: w.Warm, MeasureMillis: w.Measure, Sessions: w.Sessions, Rounds: w.Rounds}
 	r, err := st.load.run(ctx, ask, look(&before), look(&after))
 	if err != nil {
 		return phase{}, err
 	}
 	if len(r.Micros) == 0 {
-		return phase{}, fmt.Errorf("no session completed in the time that counts, %d ms; use a longer -measure", w.Measure)
+		return phase{}, fmt.Errorf("no session completed in the time that counts, %g s; use a longer -measure", float64(r.ElapsedMicros)/1e6)
 	}
 	p := summary(clients, w.Steps, r)
 	p.CPU = map[role]float64{}

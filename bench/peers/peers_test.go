@@ -107,7 +107,7 @@ func sample() *result {
 		}
 	}
 	return &result{
-		Date: "2001-02-03", Note: "A note.", Commit: "abc1234", Work: work{Steps: 5, Clients: []int{1, 64}, Warm: 500, Measure: 10_000},
+		Date: "2001-02-03", Note: "A note.", Commit: "abc1234", Work: work{Steps: 5, Clients: []int{1, 64}, Warm: 500, Measure: 10_000, Rounds: 4},
 		Machine: machine{Cores: 2, CPU: "A processor", Memory: "4 kB", Kernel: "6.1", OS: "linux/amd64", Go: "go1.26", Load: "0.1 0.2 0.3 1/2 3", FsyncMicros: 250},
 		Setups: []*setup{
 			{Name: "reprise-always", Peer: "reprise", Durability: always, Survives: "a power cut", Settings: "set so", Versions: "reprise 1"},

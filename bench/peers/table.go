@@ -109,7 +109,7 @@ func (r *result) head(b *strings.Builder) {
 	if r.Work.Sessions > 0 {
 		fmt.Fprintf(b, ", or %d sessions", r.Work.Sessions)
 	}
-	fmt.Fprintf(b, "; medians of %d.\n", r.rounds())
+	fmt.Fprintf(b, ", longer where that was not enough for %d sessions a client; medians of %d.\n", r.Work.Rounds, r.rounds())
 }
 
 func (r *result) rounds() int {

@@ -14,8 +14,11 @@ export async function serve(session) {
   }
 }
 
-async function run({ clients, warmMillis = 0, measureMillis, sessions = 0 }, session) {
-  const loop = { open: false, over: false, micros: [] };
+// How many times longer than asked a phase may take for its rounds.
+const maxStretch = 6;
+
+async function run({ clients, warmMillis = 0, measureMillis, sessions = 0, rounds = 0 }, session) {
+  const loop = { open: false, over: false, done: 0, micros: [] };
   let enough, failed;
   const full = new Promise((resolve) => { enough = resolve; });
   const broken = new Promise((_, reject) => { failed = reject; });
@@ -25,6 +28,7 @@ async function run({ clients, warmMillis = 0, measureMillis, sessions = 0 }, ses
     while (!loop.over) {
       const begun = micros();
       await session();
+      loop.done++;
       if (!loop.open) continue;
       loop.micros.push(micros() - begun);
       if (loop.micros.length === sessions) {
@@ -35,12 +39,19 @@ async function run({ clients, warmMillis = 0, measureMillis, sessions = 0 }, ses
   };
   const idle = Promise.allSettled(Array.from({ length: clients }, () => client().catch(failed)));
 
+  // lasting waits for the time and so many sessions, up to maxStretch of the time.
+  const lasting = async (time, least) => {
+    const late = performance.now() + maxStretch * time;
+    await sleep(time, undefined, { ref: false });
+    while (loop.done < least && performance.now() < late && !loop.over) await sleep(10, undefined, { ref: false });
+  };
+
   try {
-    await Promise.race([sleep(warmMillis), broken]);
+    await Promise.race([lasting(warmMillis, Math.min(rounds, 1) * clients), broken]);
     tell({ event: 'begin' });
     const begun = micros();
     loop.open = true;
-    await Promise.race([sleep(measureMillis), full, broken]);
+    await Promise.race([lasting(measureMillis, loop.done + rounds * clients), full, broken]);
     loop.open = false;
     tell({ event: 'end', elapsedMicros: micros() - begun, micros: loop.micros });
   } catch (error) {
