@@ -104,6 +104,14 @@ endef
 $(BENCHSTAT): tools/benchstat/go.mod
 	cd tools/benchstat && GOWORK=off $(GO) build -o ../../$@ golang.org/x/perf/cmd/benchstat
 
+.PHONY: bench-sync
+bench-sync: ## Measure the durability modes side by side, with 256 writers (ADR 0013, 0014)
+	$(GO) test -run='^$$' -bench='BenchmarkSync/(server|interval)' -benchtime=25000x -count=3 ./eventstore/jetstream
+	for round in 1 2 3; do \
+		$(GO) test -run='^$$' -bench='BenchmarkSync/always,_singly' -benchtime=4000x ./eventstore/jetstream && \
+		$(GO) test -run='^$$' -bench='BenchmarkSync/always,_grouped' -benchtime=40000x ./eventstore/jetstream || exit 1; \
+	done
+
 .PHONY: bench-purge
 bench-purge: ## Measure commands to other sessions while 20,000 are purged
 	$(GO) test -run='^$$' -bench=DuringPurge -benchtime=1x ./engine

@@ -98,7 +98,8 @@ type Driver interface {
 	// Append stores all records in one atomic step, each under its guard, and
 	// returns their sequences. A failed guard is ErrConflict and nothing is
 	// stored. When it can't be known whether the records were stored the error
-	// is ErrUnknownOutcome.
+	// is ErrUnknownOutcome. The records must not be changed afterwards, after
+	// an error either: the driver may still be about to send them.
 	Append(ctx context.Context, records []Record) ([]uint64, error)
 	// Get returns the message with that sequence, or ErrNotFound.
 	Get(ctx context.Context, seq uint64) (Message, error)

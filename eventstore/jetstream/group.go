@@ -188,8 +188,14 @@ func (c *committer) together(ctx context.Context, group []*member) error {
 	return nil
 }
 
-// singly writes each member by itself.
+// singly writes each member by itself, unless the group has used up its time.
 func (c *committer) singly(ctx context.Context, group []*member) {
+	if ctx.Err() != nil {
+		for _, m := range group {
+			m.answer <- outcome{err: fmt.Errorf("session %s: %w: there was no time left to send it by itself", m.record.Key, eventstore.ErrUnavailable)}
+		}
+		return
+	}
 	c.log.singly(ctx, records(group), func(i int, seq uint64, err error) {
 		group[i].answer <- outcome{seq: seq, err: err}
 	})

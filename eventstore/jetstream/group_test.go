@@ -228,6 +228,28 @@ func TestAGroupThatTheServerRefusesGoesSingly(t *testing.T) {
 	}
 }
 
+// TestAGroupThatFailsLate is refused when its time is over: nothing was stored,
+// and nothing is sent any more.
+func TestAGroupThatFailsLate(t *testing.T) {
+	c, l := newFake()
+	l.refuse = eventstore.ErrUnavailable
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	group := make([]*member, 20)
+	for i := range group {
+		group[i] = &member{record: fresh(i), answer: make(chan outcome, 1)}
+	}
+	c.store(late, group)
+	for i, m := range group {
+		if a := <-m.answer; !errors.Is(a.err, eventstore.ErrUnavailable) || errors.Is(a.err, eventstore.ErrUnknownOutcome) {
+			t.Errorf("record %d: %+v", i, a)
+		}
+	}
+	if got, want := l.written(), []string{"batch 20"}; !slices.Equal(got, want) {
+		t.Errorf("it was written as %q, want %q", got, want)
+	}
+}
+
 func TestALostAnswerIsUnknownToTheWholeGroup(t *testing.T) {
 	c, l := newFake()
 	l.lost = true

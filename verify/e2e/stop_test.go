@@ -14,14 +14,27 @@ import (
 // enough is the number of acknowledged commands after which a test interferes.
 const enough = 400
 
+// fewClients is how many work at the same time where their number matters little.
+const fewClients = 8
+
 // TestKilledUnderLoad kills the process in the middle of a load and starts it
-// again on the same data.
+// again on the same data, in each durability mode: in the mode always commits
+// are written in groups.
 func TestKilledUnderLoad(t *testing.T) {
-	t.Parallel()
+	for mode, clients := range map[string]int{"100ms": fewClients, "always": 64} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			killedUnderLoad(t, mode, clients)
+		})
+	}
+}
+
+func killedUnderLoad(t *testing.T, mode string, clients int) {
+	t.Helper()
 	dir := t.TempDir()
-	first := embedded(t, dir)
+	first := serve(t, "--data", dir, "--listen", "127.0.0.1:0", "--sync", mode)
 	k := newAcknowledged()
-	underLoad(t, first, k, func() { first.kill(t) })
+	underLoad(t, first, k, clients, func() { first.kill(t) })
 	second := embedded(t, dir)
 	p := dial(t, second.url, "ada")
 	c := readEvents(t, p)
@@ -42,7 +55,7 @@ func TestDrainedUnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	first := embedded(t, dir)
 	k := newAcknowledged()
-	underLoad(t, first, k, func() { first.stop(t) })
+	underLoad(t, first, k, fewClients, func() { first.stop(t) })
 	second := embedded(t, dir)
 	p := dial(t, second.url, "ada")
 	c := readEvents(t, p)
@@ -61,14 +74,14 @@ func TestDrainedUnderLoad(t *testing.T) {
 
 // underLoad lets clients work until enough commands are acknowledged, and then
 // interferes and waits for the clients to give up.
-func underLoad(t *testing.T, p *process, k *acknowledged, interfere func()) {
+func underLoad(t *testing.T, p *process, k *acknowledged, clients int, interfere func()) {
 	t.Helper()
 	client := dial(t, p.url, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		load(ctx, client, "load", 8, 10_000, k)
+		load(ctx, client, "load", clients, 10_000, k)
 	}()
 	eventually(t, func() error {
 		if n := k.count(); n < enough {
