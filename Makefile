@@ -124,6 +124,10 @@ bench-peers: ## Measure Reprise beside other engines, or PEERS of them, ROUNDS t
 soak: ## Kill engines and workers under load for SOAK, then check it all
 	REPRISE_SOAK=$(SOAK) $(GO) test -count=1 -timeout 30m -v -run TestSoak ./verify/soak
 
+.PHONY: growth
+growth: build ## Measure and draw how figures change with sessions, histories and clients
+	$(GO) run ./bench/growth -reprise $(BIN) $(GROWTH_FLAGS)
+
 .PHONY: overload
 overload: ## Send three times what the engine can do for OVERLOAD, then check it all
 	REPRISE_OVERLOAD=$(OVERLOAD) $(GO) test -count=1 -timeout 10m -v -run TestOverload ./verify/e2e
