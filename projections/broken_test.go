@@ -11,14 +11,15 @@ import (
 func TestViewsReportWhatTheyCantWrite(t *testing.T) {
 	w := newWorld(t)
 	a := w.create(key("ada", "s1"))
-	tn := &tenure{v: w.views(NewMemoryViews())}
+	store := NewMemoryViews()
+	tn := &tenure{v: w.views(store), w: writer(t, store)}
 	tn.v.cfg.Source = &failing{Source: w.store, left: 1, err: &eventstore.CommitError{}}
-	views, err := tn.encode(t.Context(), map[eventstore.Key]eventstore.Aggregate{a.Key: {}})
-	if len(views) != 0 || err != nil || w.report.count(eventstore.ErrCorrupt) != 1 {
+	err := tn.put(t.Context(), map[eventstore.Key]eventstore.Aggregate{a.Key: {}})
+	if views := dump(t, store); len(views) != 0 || err != nil || w.report.count(eventstore.ErrCorrupt) != 1 {
 		t.Errorf("%v %v", views, err)
 	}
 	tn.v.cfg.Source = &failing{Source: w.store, left: 1}
-	if _, err = tn.encode(t.Context(), map[eventstore.Key]eventstore.Aggregate{a.Key: {}}); !errors.Is(err, eventstore.ErrUnavailable) {
+	if err = tn.put(t.Context(), map[eventstore.Key]eventstore.Aggregate{a.Key: {}}); !errors.Is(err, eventstore.ErrUnavailable) {
 		t.Error(err)
 	}
 	tn.w = tooLarge{}

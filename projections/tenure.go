@@ -17,6 +17,9 @@ const (
 	// busyPuts is the number of puts in one flush from which on the writer
 	// counts as under load and lets changes fold for longer.
 	busyPuts = 256
+	// putChunk is how many views are encoded ahead of their put. A session that
+	// changes before its turn is put once, as it is then.
+	putChunk = 1024
 )
 
 // tenure is one call of Views.Run: the time in which this instance writes. It
@@ -71,7 +74,7 @@ func (v *Views) standBy() {
 	if v.holding {
 		close(v.ended)
 	}
-	v.holding, v.rebuilding = false, false
+	v.holding, v.rebuilding, v.putting = false, false, time.Time{}
 	clear(v.dirty)
 	v.gate.stop()
 }
@@ -250,8 +253,8 @@ func (v *Views) due(interval time.Duration) (time.Duration, bool) {
 
 // flush puts everything marked and sets the pace of the next one.
 func (t *tenure) flush(ctx context.Context) error {
-	batch, upTo := t.swap()
-	if len(batch) == 0 {
+	batch, upTo, moved := t.swap()
+	if !moved {
 		return nil
 	}
 	t.interval = max(t.interval/2, t.v.cfg.MinAge)
@@ -261,39 +264,98 @@ func (t *tenure) flush(ctx context.Context) error {
 	return t.write(ctx, batch, upTo)
 }
 
-// swap takes the marked changes and says up to where that is all there is.
-func (t *tenure) swap() (map[eventstore.Key]eventstore.Aggregate, uint64) {
+// swap takes the marked changes and says up to where that is all there is, and
+// whether anything has come since the last time.
+func (t *tenure) swap() (batch map[eventstore.Key]eventstore.Aggregate, upTo uint64, moved bool) {
 	v := t.v
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	batch := v.dirty
+	batch = v.dirty
 	v.dirty = make(map[eventstore.Key]eventstore.Aggregate, len(batch))
+	if len(batch) > 0 {
+		v.putting = v.oldest
+	}
+	moved = len(batch) > 0 || v.anchor.Seq > t.anchor.Seq
 	if v.anchor.Seq > t.anchor.Seq {
 		v.meter.add(v.anchor.Seq - t.anchor.Seq)
 		t.anchor = v.anchor
 	}
-	return batch, v.seen
+	return batch, v.seen, moved
+}
+
+// written says that nothing of a batch waits any more.
+func (v *Views) written() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.putting = time.Time{}
+}
+
+// newest returns the state of a session to put: the one in the batch, or one that
+// was marked since and so needs no put of its own.
+func (v *Views) newest(key eventstore.Key, a eventstore.Aggregate) eventstore.Aggregate {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	later, marked := v.dirty[key]
+	if !marked {
+		return a
+	}
+	delete(v.dirty, key)
+	if later.Session != nil && later.Seq < a.Seq {
+		return a
+	}
+	return later
 }
 
 // write stores the views of a batch, then the checkpoint over it.
 func (t *tenure) write(ctx context.Context, batch map[eventstore.Key]eventstore.Aggregate, upTo uint64) error {
-	views, err := t.encode(ctx, batch)
-	if err != nil {
+	if err := t.put(ctx, batch); err != nil {
 		return err
 	}
-	err = t.w.Write(ctx, views)
+	if t.anchor.Seq > 0 {
+		if err := t.w.SetCheckpoint(ctx, t.checkpoint()); err != nil {
+			return fmt.Errorf("projections: write the checkpoint: %w", err)
+		}
+	}
+	t.v.written()
+	t.v.gate.advance(upTo)
+	return nil
+}
+
+// put encodes and stores the views of a batch, some at a time. Sessions whose
+// history can't be read keep the view they have.
+func (t *tenure) put(ctx context.Context, batch map[eventstore.Key]eventstore.Aggregate) error {
+	views := make([]View, 0, min(len(batch), putChunk))
+	for key, a := range batch {
+		if t.frozen[key.String()] {
+			continue
+		}
+		view, err := t.view(ctx, key, t.v.newest(key, a))
+		if errors.Is(err, eventstore.ErrCorrupt) {
+			t.v.cfg.Report(err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if views = append(views, view); len(views) == putChunk {
+			if err := t.store(ctx, views); err != nil {
+				return err
+			}
+			views = views[:0]
+		}
+	}
+	return t.store(ctx, views)
+}
+
+// store puts views; one that is too large is reported and left out.
+func (t *tenure) store(ctx context.Context, views []View) error {
+	err := t.w.Write(ctx, views)
 	if errors.Is(err, ErrTooLarge) {
 		t.v.cfg.Report(err)
 	} else if err != nil {
 		return fmt.Errorf("projections: write %d views: %w", len(views), err)
 	}
 	t.count(views)
-	if t.anchor.Seq > 0 {
-		if err := t.w.SetCheckpoint(ctx, t.checkpoint()); err != nil {
-			return fmt.Errorf("projections: write the checkpoint: %w", err)
-		}
-	}
-	t.v.gate.advance(upTo)
 	return nil
 }
 
@@ -312,27 +374,6 @@ func (t *tenure) checkpoint() Checkpoint {
 		Schema: eventstore.SchemaVersion, Declared: t.v.cfg.Declared, Incarnation: t.v.incarnation,
 		Seq: t.anchor.Seq, Hash: t.anchor.Hash, User: t.anchor.Key.User, Session: t.anchor.Key.Session,
 	}
-}
-
-// encode makes the views of a batch. Sessions whose history can't be read keep
-// the view they have.
-func (t *tenure) encode(ctx context.Context, batch map[eventstore.Key]eventstore.Aggregate) ([]View, error) {
-	views := make([]View, 0, len(batch))
-	for key, a := range batch {
-		if t.frozen[key.String()] {
-			continue
-		}
-		view, err := t.view(ctx, key, a)
-		if errors.Is(err, eventstore.ErrCorrupt) {
-			t.v.cfg.Report(err)
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		views = append(views, view)
-	}
-	return views, nil
 }
 
 // view makes the view of one session; one without a body where there is no

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reprise/contract"
+	"reprise/domain"
 	"reprise/eventstore"
 )
 
@@ -98,6 +99,7 @@ type Views struct {
 	ended       chan struct{}                           // closed when this Run is over
 	dirty       map[eventstore.Key]eventstore.Aggregate // Session nil: to be loaded
 	oldest      time.Time                               // when dirty became non-empty
+	putting     time.Time                               // oldest of the batch that is being put; zero if none is
 }
 
 // rebuild is a call of Rebuild, or one that wants what is marked to be put;
@@ -261,6 +263,8 @@ type ViewsProgress struct {
 	Healed  uint64 `json:"healed"`
 	// Waiting is the number of changed sessions whose views are not yet put.
 	Waiting int `json:"waiting"`
+	// Age is how long the oldest change that is not yet put has waited.
+	Age domain.Duration `json:"age,omitempty"`
 }
 
 // Progress returns how far the stored views are. End is as far as the Runner
@@ -275,5 +279,17 @@ func (v *Views) Progress() ViewsProgress {
 	p.Position = contract.Position{Incarnation: v.incarnation, Seq: v.gate.position()}
 	p.End, p.Rebuilding, p.Rate = v.seen, v.rebuilding, v.meter.rate()
 	p.Lag = distance(p.Position.Seq, p.End)
+	p.Age = domain.Duration(v.age(time.Now()))
 	return p
+}
+
+// age returns how long the oldest change has waited; the caller holds the lock.
+func (v *Views) age(now time.Time) time.Duration {
+	switch {
+	case !v.putting.IsZero():
+		return now.Sub(v.putting)
+	case len(v.dirty) > 0:
+		return now.Sub(v.oldest)
+	}
+	return 0
 }

@@ -1,0 +1,122 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"reprise/domain"
+)
+
+// stalled holds up the first write after stall until release.
+type stalled struct {
+	*MemoryViews
+	mu      sync.Mutex
+	reached chan struct{} // nil: nothing is held up
+	release chan struct{}
+}
+
+func (s *stalled) stall() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reached, s.release = make(chan struct{}), make(chan struct{})
+}
+
+func (s *stalled) Open(ctx context.Context) (ViewWriter, error) {
+	w, err := s.MemoryViews.Open(ctx)
+	return &stalledWriter{w, s}, err
+}
+
+type stalledWriter struct {
+	ViewWriter
+	store *stalled
+}
+
+func (w *stalledWriter) Write(ctx context.Context, views []View) error {
+	w.store.mu.Lock()
+	reached := w.store.reached
+	w.store.reached = nil
+	w.store.mu.Unlock()
+	if reached != nil {
+		close(reached)
+		<-w.store.release
+	}
+	return w.ViewWriter.Write(ctx, views)
+}
+
+// What changes while others are being put, and before its own turn, is encoded
+// and put once, as it is then.
+func TestASessionThatChangesBeforeItsPutIsPutOnce(t *testing.T) {
+	const behind = 100
+	w := newWorld(t)
+	store := &stalled{MemoryViews: NewMemoryViews()}
+	v := w.views(store, func(c *ViewsConfig) { c.MinAge, c.MaxAge = time.Hour, time.Hour })
+	r, _ := w.runner(v)
+	w.background(v.Run)
+	w.create(key("ada", "first"))
+	w.wait(v)
+	before := v.Progress().Puts
+	for n := range putChunk + behind {
+		w.create(key("ada", fmt.Sprint("s", n)))
+	}
+	w.wait(r)
+	store.stall()
+	reached := store.reached
+	waiting := w.background(func(ctx context.Context) error { return v.WaitFor(ctx, w.at(w.end())) })
+	<-reached
+	for n := range putChunk + behind {
+		w.do(key("ada", fmt.Sprint("s", n)), &domain.Start{})
+	}
+	w.wait(r)
+	if p := v.Progress(); p.Age <= 0 || p.Waiting != putChunk+behind || p.Lag == 0 {
+		t.Errorf("while it is held up: %+v", p)
+	}
+	close(store.release)
+	w.wait(v)
+	waiting()
+	// The sweep at the start may have found a view to be late, and put it too.
+	if n := v.Progress().Puts - before; n < 2*putChunk+behind || n > 2*putChunk+behind+behind/2 {
+		t.Errorf("%d puts", n)
+	}
+	if p := v.Progress(); p.Age != 0 || p.Waiting != 0 || p.Lag != 0 {
+		t.Errorf("at the end: %+v", p)
+	}
+	views := dump(t, store)
+	for n := range putChunk + behind {
+		e, err := parseEntry(fmt.Sprint("ada.s", n), views[fmt.Sprint("ada.s", n)].Index)
+		if err != nil || e.State != domain.StateRunning {
+			t.Fatalf("%+v %v", e, err)
+		}
+	}
+}
+
+// Under load the pause between puts grows up to its bound and no further, and
+// at rest it falls back.
+func TestThePaceFollowsTheLoad(t *testing.T) {
+	w := newWorld(t)
+	v := w.views(NewMemoryViews(), func(c *ViewsConfig) { c.MinAge, c.MaxAge = 50*time.Millisecond, 2*time.Second })
+	writer, err := v.cfg.Store.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := w.create(key("ada", "s1"))
+	tn := &tenure{v: v, w: writer, interval: v.cfg.MinAge}
+	for _, step := range []struct {
+		changes int
+		want    time.Duration
+	}{{busyPuts, 200}, {busyPuts, 400}, {busyPuts, 800}, {busyPuts, 1600}, {busyPuts, 2000}, {busyPuts, 2000}, {1, 1000}, {1, 500}, {0, 500}, {1, 250}, {1, 125}, {1, 62}, {1, 50}} {
+		v.mu.Lock()
+		for n := range step.changes {
+			v.mark(key("ada", fmt.Sprint("s", n)), a)
+		}
+		v.mu.Unlock()
+		if err := tn.flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := tn.interval.Truncate(time.Millisecond); got != step.want*time.Millisecond {
+			t.Errorf("after %d changes the pause is %s, not %dms", step.changes, got, step.want)
+		}
+	}
+}
