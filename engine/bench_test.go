@@ -117,21 +117,29 @@ func benchService(b *testing.B, ns *server.Server, storage jetstream.StorageType
 	}
 }
 
-// runClients sends b.N requests from a number of clients and waits for the
-// answers.
+// runClients sends b.N requests from a number of clients, waits for the answers and
+// measures all that.
 func runClients(b *testing.B, ns *server.Server, clients int, next func(client, n int) (subject, body string)) {
+	b.Helper()
+	b.ReportAllocs()
+	used := cpuTime(b)
+	b.ResetTimer()
+	sendAll(b, ns, clients, b.N, next)
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
+	b.ReportMetric(float64((cpuTime(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
+}
+
+// sendAll sends a number of requests and waits for the answers.
+func sendAll(b *testing.B, ns *server.Server, clients, requests int, next func(client, n int) (subject, body string)) {
 	b.Helper()
 	conns := make([]*nats.Conn, min(benchConns, clients))
 	for i := range conns {
 		conns[i] = dialServer(b, ns)
 	}
 	var left, failed atomic.Int64
-	left.Store(int64(b.N))
+	left.Store(int64(requests))
 	var wg sync.WaitGroup
-	b.ReportAllocs()
-	used := cpuTime(b)
-	b.ResetTimer()
-	b.StartTimer()
 	for client := range clients {
 		wg.Go(func() {
 			nc := conns[client%len(conns)]
@@ -145,10 +153,7 @@ func runClients(b *testing.B, ns *server.Server, clients int, next func(client, 
 		})
 	}
 	wg.Wait()
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
-	b.ReportMetric(float64((cpuTime(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
 	if failed.Load() > 0 {
-		b.Errorf("%d of %d requests failed", failed.Load(), b.N)
+		b.Errorf("%d of %d requests failed", failed.Load(), requests)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -46,10 +45,7 @@ func BenchmarkMix(b *testing.B) {
 			})
 			e := mixEngine(b, ns)
 			m := newMix(sessions, clients)
-			n := b.N
-			b.N = sessions
-			runClients(b, ns, clients, m.create)
-			b.N = n
+			sendAll(b, ns, clients, sessions, m.create)
 			e.settle(b)
 			runClients(b, ns, clients, m.next)
 			lag := e.lag()
@@ -67,7 +63,6 @@ type mix struct {
 	states [][]int // by client and session: the next line of the script
 	rounds [][]int
 	random []*rand.Rand
-	mu     []sync.Mutex
 }
 
 func newMix(sessions, clients int) *mix {

@@ -211,7 +211,7 @@ func (r *benchReport) draw(w io.Writer) error {
 	for _, bar := range r.Latency.Bars {
 		most = max(most, bar.Count)
 	}
-	var errs []error
+	errs := make([]error, 0, len(r.Latency.Bars))
 	for _, bar := range r.Latency.Bars {
 		_, err := fmt.Fprintf(w, "%9s  %-*s %5.1f%%\n", shortTime(bar.UpTo), benchBarWidth, benchBarOf(bar.Count, most), 100*float64(bar.Count)/float64(r.Commands))
 		errs = append(errs, err)

@@ -96,7 +96,7 @@ func New(cfg Config) (*Load, error) {
 		first, end := i*cfg.Sessions/cfg.Clients, (i+1)*cfg.Sessions/cfg.Clients
 		l.clients[i] = &client{
 			cfg: &l.cfg, nc: cfg.Conns[i%len(cfg.Conns)], first: first, sessions: make([]session, end-first),
-			random: rand.New(rand.NewPCG(cfg.Seed, uint64(i))), //nolint:gosec // a load, not a secret
+			random: rand.New(rand.NewPCG(cfg.Seed, uint64(i))),
 		}
 	}
 	return l, nil
