@@ -78,6 +78,7 @@ func (s *Store) append(ctx context.Context, proposals ...Proposal) ([]Aggregate,
 		}
 		list[i], records[i] = one, one.record
 	}
+	defer s.own.end(s.own.begin())
 	seqs, err := s.driver.Append(ctx, records)
 	for again := 0; err != nil; again++ {
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnknownOutcome) {
@@ -94,8 +95,9 @@ func (s *Store) append(ctx context.Context, proposals ...Proposal) ([]Aggregate,
 	}
 	out := make([]Aggregate, len(list))
 	for i, p := range list {
-		out[i] = s.appended(p, seqs[i])
-		s.cache.put(out[i])
+		out[i] = p.after(seqs[i])
+		s.cache.put(out[i]) // before the follower asks for it
+		s.feed(p, seqs[i])
 	}
 	return out, nil
 }
@@ -150,10 +152,20 @@ func (p *Proposal) check() error {
 	return nil
 }
 
-// appended is the aggregate after a stored proposal.
+// appended is the aggregate after a stored proposal, which the follower gets.
 func (s *Store) appended(p proposed, seq uint64) Aggregate {
-	s.own.add(seq, p.record.Body, p.hash, p.commit)
+	s.feed(p, seq)
+	return p.after(seq)
+}
+
+// after is the aggregate after a stored proposal.
+func (p *proposed) after(seq uint64) Aggregate {
 	return Aggregate{Key: p.Base.Key, Session: p.Next, Seq: seq, Last: seq, Hash: p.hash}
+}
+
+// feed gives a stored proposal to the follower.
+func (s *Store) feed(p proposed, seq uint64) {
+	s.own.add(Committed{Key: p.Base.Key, Seq: seq, Prev: p.Base.Last, Hash: p.hash, Commit: p.commit}, p.record.Body)
 }
 
 // readBack finds out what became of an append whose answer was a conflict or

@@ -266,32 +266,6 @@ func TestDamageIsLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestFollowSharesOwnCommits gets the very commit that was appended, without
-// decoding it.
-func TestFollowSharesOwnCommits(t *testing.T) {
-	driver := eventstore.NewMemory()
-	s := open(t, eventstore.Config{Driver: driver})
-	want := grow(t, s, s1, 3)
-	stop := errors.New("stop")
-	for _, reader := range []*eventstore.Store{s, s, open(t, eventstore.Config{Driver: driver})} {
-		err := reader.Follow(t.Context(), 1, func(c eventstore.Committed, err error) error {
-			if err != nil {
-				return err
-			}
-			if c.Seq < want.Seq {
-				return nil
-			}
-			if c.Hash != want.Hash || c.Prev != 2 || c.Commit.LastVersion() != want.Session.Version {
-				t.Errorf("the follower gets %+v", c)
-			}
-			return stop
-		})
-		if !errors.Is(err, stop) {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestPositionNamesTheIncarnation(t *testing.T) {
 	driver := eventstore.NewMemory()
 	s := open(t, eventstore.Config{Driver: driver})

@@ -122,39 +122,6 @@ func TestAggregateSizeCountsPayloads(t *testing.T) {
 	}
 }
 
-func TestOwnCommitsAreTakenOnce(t *testing.T) {
-	o := newOwnCommits()
-	commit := &domain.Commit{ID: "c", User: "ada", Session: "s"}
-	m := Message{Key: Key{User: "ada", Session: "s"}, Seq: 9, Prev: 4, Guarded: true, Body: []byte("body")}
-	o.add(9, []byte("body"), "hash", commit)
-	for _, change := range []func(*Message){
-		func(m *Message) { m.Seq = 10 },
-		func(m *Message) { m.Body = []byte("other") },
-		func(m *Message) { m.Guarded = false },
-		func(m *Message) { m.Key.Session = "s2" },
-		func(m *Message) { m.Key.User = "eve" },
-	} {
-		other := m
-		change(&other)
-		if _, ok := o.take(other); ok {
-			t.Errorf("%+v is taken for another", other)
-		}
-	}
-	got, ok := o.take(m)
-	if !ok || got.Commit != commit || got.Hash != "hash" || got.Prev != 4 || got.Key != m.Key || got.Seq != 9 {
-		t.Errorf("it is %+v", got)
-	}
-	if _, ok := o.take(m); ok {
-		t.Error("a commit is taken twice")
-	}
-	o.add(9+ownShards*ownCommitsKept, nil, "", commit)
-	o.add(9, []byte("body"), "hash", commit)
-	o.add(9+ownShards*ownCommitsKept, nil, "", commit)
-	if _, ok := o.take(m); ok {
-		t.Error("an old commit was not overwritten")
-	}
-}
-
 func TestDamageIsForgottenInBulk(t *testing.T) {
 	var d damage
 	for i := range uint64(maxDamageKnown + 10) {

@@ -20,18 +20,6 @@ func (s *Store) Scan(ctx context.Context, f Filter, fn func(Committed, error) er
 	return s.driver.Scan(ctx, f, func(m Message) error { return fn(s.decode(m)) })
 }
 
-// Follow is Scan from a sequence on for ever: it returns only when ctx ends,
-// with its error, or with fn's. Commits that this store appended itself are not
-// decoded again.
-func (s *Store) Follow(ctx context.Context, from uint64, fn func(Committed, error) error) error {
-	return s.driver.Follow(ctx, from, func(m Message) error {
-		if c, ok := s.own.take(m); ok {
-			return fn(c, nil)
-		}
-		return fn(s.decode(m))
-	})
-}
-
 // Raw is Scan without decoding: every selected message as it is stored, foreign
 // and damaged ones too. It is for audits, exports and replays headers-only.
 func (s *Store) Raw(ctx context.Context, f Filter, fn func(Message) error) error {

@@ -106,6 +106,7 @@ func (s *Store) Restore(ctx context.Context, base Aggregate, o Original) (Aggreg
 		return Aggregate{}, err
 	}
 	s.cache.drop(base.Key)
+	defer s.own.end(s.own.begin())
 	seqs, err := s.driver.Append(ctx, []Record{p.record})
 	switch {
 	case err == nil:

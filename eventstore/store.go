@@ -117,6 +117,7 @@ type Store struct {
 	own         *ownCommits
 	damage      damage
 	loads       loadCounters
+	followed    followCounters
 }
 
 // Stats are counters of one Store since it was opened.
@@ -133,9 +134,14 @@ type Stats struct {
 	// and from nothing. SnapshotsRefused counts snapshots that did not prove to
 	// lie on their session's history.
 	SnapshotLoads, FullLoads, SnapshotsRefused uint64
+	// FollowedOwn counts the commits that a follower was handed without reading
+	// the stream, FollowedRead the messages that it was handed from the stream.
+	FollowedOwn, FollowedRead uint64
 }
 
 type loadCounters struct{ snapshot, full, refused atomic.Uint64 }
+
+type followCounters struct{ own, read atomic.Uint64 }
 
 // Open makes a Store over a driver and asks it once for its incarnation. It
 // starts nothing and there is nothing to close; the driver stays the caller's.
@@ -196,5 +202,6 @@ func (s *Store) Stats() Stats {
 	st.Foreign, st.Corrupt = s.damage.foreign.Load(), s.damage.corrupt.Load()
 	st.SnapshotLoads, st.FullLoads = s.loads.snapshot.Load(), s.loads.full.Load()
 	st.SnapshotsRefused = s.loads.refused.Load()
+	st.FollowedOwn, st.FollowedRead = s.followed.own.Load(), s.followed.read.Load()
 	return st
 }

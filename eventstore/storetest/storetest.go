@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 	}{
 		{"driver", driverCases},
 		{"append", appendCases},
+		{"follow", followCases},
 		{"damage", damageCases},
 		{"snapshot", snapshotCases},
 		{"history", historyCases},
