@@ -1,0 +1,40 @@
+package main
+
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+)
+
+func TestMemoryIsTunedUnlessTheEnvironmentSays(t *testing.T) {
+	percent := debug.SetGCPercent(100)
+	limit := debug.SetMemoryLimit(-1)
+	defer func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}()
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		tuneMemory(func(asked string) string { return map[string]string{name: "50"}[asked] })
+		if debug.SetMemoryLimit(-1) != limit {
+			t.Errorf("with %s the limit was set all the same", name)
+		}
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells how much memory there is, in /proc")
+	}
+	tuneMemory(func(string) string { return "" })
+	if got := debug.SetGCPercent(100); got != collectAt {
+		t.Errorf("the collector is set to %d %%", got)
+	}
+	if got := debug.SetMemoryLimit(-1); got != machineMemory()/memoryShare || got < 64<<20 {
+		t.Errorf("the limit is %d bytes", got)
+	}
+}
+
+func TestFirstNumber(t *testing.T) {
+	for text, want := range map[string]int64{"  123 kB\n": 123, "max\n": 0, "": 0, "7": 7} {
+		if got := firstNumber(text); got != want {
+			t.Errorf("%q: %d", text, got)
+		}
+	}
+}
