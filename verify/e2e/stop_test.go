@@ -21,6 +21,7 @@ const fewClients = 8
 // again on the same data, in each durability mode: in the mode always commits
 // are written in groups.
 func TestKilledUnderLoad(t *testing.T) {
+	t.Parallel()
 	for mode, clients := range map[string]int{"100ms": fewClients, "always": 64} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
