@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 )
 
 // Commits calls fn for the commits of a session from the one that holds a
@@ -19,35 +20,75 @@ func (s *Store) Commits(ctx context.Context, key Key, fromVersion uint64, fn fun
 	return s.commits(ctx, last, fromVersion, fn)
 }
 
-// commits is Commits up to a given message.
+// commits is Commits up to a given message. It goes from block to block, so that
+// it need not walk all the way back first.
 func (s *Store) commits(ctx context.Context, head Message, fromVersion uint64, fn func(Committed) error) error {
+	seg := segment{s: s, from: max(fromVersion, 1), fn: fn}
+	top, missing := s.whole(head), false
+	for n := blockOf(seg.from); n < top; {
+		a := s.anchor(ctx, head.Key, n)
+		if a == nil {
+			missing = true
+			n++
+			continue
+		}
+		if err := seg.upTo(ctx, a.block, a.message); err != nil {
+			return err
+		}
+		n = nextBlock(a.Commit)
+	}
+	err := seg.upTo(ctx, nil, head)
+	if missing {
+		s.lacking(head.Key)
+	}
+	return err
+}
+
+// segment delivers the commits of a history, oldest first, in parts.
+type segment struct {
+	s      *Store
+	from   uint64
+	fn     func(Committed) error
+	before *Committed // the last one delivered
+}
+
+// upTo delivers the commits up to a message: behind those that were delivered,
+// or from the one that holds the first version.
+func (g *segment) upTo(ctx context.Context, b *block, head Message) error {
 	var newestFirst []decoded
 	reached := false
-	err := s.walk(ctx, head, func(m Message) (bool, error) {
-		c := s.decoded(m)
+	err := g.s.walkIn(ctx, b, head, func(m Message) (bool, error) {
+		if g.before != nil && m.Seq <= g.before.Seq {
+			reached = true
+			return false, nil
+		}
+		c := g.s.decoded(m)
 		newestFirst = append(newestFirst, c)
-		reached = c.err == nil && c.Commit.Version <= max(fromVersion, 1)
+		reached = g.before == nil && c.err == nil && c.Commit.Version <= g.from
 		return !reached, nil
 	})
 	if err != nil || len(newestFirst) == 0 {
 		return err
 	}
-	if !reached {
+	if !reached && g.before == nil {
 		newestFirst = sinceTombstone(newestFirst)
 	}
-	var before *Committed
+	return g.deliver(newestFirst)
+}
+
+func (g *segment) deliver(newestFirst []decoded) error {
 	for _, c := range slices.Backward(newestFirst) {
 		err := c.err
 		if err == nil {
-			err = s.joins(before, c.Committed, fromVersion)
+			err = g.s.joins(g.before, c.Committed, g.from)
 		}
 		if err == nil {
-			err = fn(c.Committed)
+			err = g.fn(c.Committed)
 		}
 		if err != nil {
 			return err
 		}
-		before = &c.Committed
+		g.before = &c.Committed
 	}
 	return nil
 }
@@ -68,10 +109,30 @@ func (s *Store) joins(before *Committed, c Committed, fromVersion uint64) error 
 
 // At returns the aggregate as it was at a cut. Its session does not exist if
 // the cut is before the first commit; of a session whose history was compacted
-// the tombstone is what there is at any cut.
+// the tombstone is what there is at any cut. It does not remember command ids.
 func (s *Store) At(ctx context.Context, key Key, cut Cut) (Aggregate, error) {
-	agg := empty(key)
-	err := s.Commits(ctx, key, 0, func(c Committed) error {
+	last, err := s.last(ctx, key)
+	if err != nil || last.Seq == 0 {
+		return empty(key), err
+	}
+	from, found := s.blockBefore(ctx, last, cut)
+	agg, err := s.foldTo(ctx, last, from, cut)
+	if found && errors.Is(err, ErrCorrupt) {
+		agg, err = s.foldTo(ctx, last, empty(key), cut)
+	}
+	if err != nil {
+		return Aggregate{}, err
+	}
+	agg.Session = forgetful(agg.Session)
+	return agg, nil
+}
+
+// foldTo folds the commits behind an aggregate, up to a cut.
+func (s *Store) foldTo(ctx context.Context, head Message, agg Aggregate, cut Cut) (Aggregate, error) {
+	err := s.commits(ctx, head, agg.Session.Version+1, func(c Committed) error {
+		if c.Seq <= agg.Seq {
+			return nil
+		}
 		if cut.before(c) && (agg.Seq > 0 || c.Commit.Tombstone() == nil || c.Commit.Version == 1) {
 			return errCut
 		}
@@ -80,10 +141,36 @@ func (s *Store) At(ctx context.Context, key Key, cut Cut) (Aggregate, error) {
 		agg = next
 		return err
 	})
-	if err != nil && !errors.Is(err, errCut) {
-		return Aggregate{}, err
+	if errors.Is(err, errCut) {
+		err = nil
 	}
-	return agg, nil
+	return agg, err
+}
+
+// blockBefore returns the newest state before a cut that is kept with a block;
+// the empty one and false if there is none. What the blocks say of themselves
+// only guides the search; the one that it ends at has to prove itself.
+func (s *Store) blockBefore(ctx context.Context, head Message, cut Cut) (Aggregate, bool) {
+	top := s.whole(head)
+	switch {
+	case cut.Version > 0:
+		top = min(top, blockOf(cut.Version+1))
+	case cut.Seq < head.Seq:
+		top = uint64(sort.Search(int(top), func(n int) bool {
+			a := s.anchor(ctx, head.Key, uint64(n))
+			return a == nil || cut.before(a.Committed)
+		}))
+	}
+	for n := top; n > 0; n-- {
+		a := s.anchor(ctx, head.Key, n-1)
+		if a == nil || cut.before(a.Committed) {
+			continue
+		}
+		if agg, ok := a.aggregate(); ok {
+			return agg, true
+		}
+	}
+	return empty(head.Key), false
 }
 
 // errCut ends the replay of At.
@@ -113,7 +200,8 @@ func (s *Store) FindCommand(ctx context.Context, agg Aggregate, id string) (Comm
 		return Committed{}, false, fmt.Errorf("session %s, sequence %d: %w", agg.Key, agg.Seq, err)
 	}
 	var found Committed
-	err = s.walk(ctx, head, func(m Message) (bool, error) {
+	head, b := s.near(ctx, head, known.Version)
+	err = s.walkIn(ctx, b, head, func(m Message) (bool, error) {
 		c, err := s.decode(m)
 		if err != nil || c.Commit.Version > known.Version {
 			return true, err

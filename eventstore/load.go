@@ -99,6 +99,11 @@ func (s *Store) read(ctx context.Context, key Key, from *base) (Aggregate, error
 	if err != nil {
 		return Aggregate{}, err
 	}
+	if from == nil {
+		if agg, ok := s.blockBefore(ctx, last, Cut{Seq: last.Seq}); ok {
+			from = &base{Aggregate: agg, trimmed: true}
+		}
+	}
 	for attempt := 1; ; attempt++ {
 		agg, err := s.readFrom(ctx, key, last, from)
 		if err == nil || attempt == maxLoadAttempts || !errors.Is(err, ErrCorrupt) {

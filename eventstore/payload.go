@@ -86,35 +86,65 @@ func stackRef(f *domain.Failure) *domain.Ref {
 	return f.StackRef
 }
 
-// collect reads the wanted payloads from the history of a session.
+// collect reads the wanted payloads from the history of a session, block by
+// block where there are blocks.
 func (s *Store) collect(ctx context.Context, agg Aggregate, wanted map[payloadID]json.RawMessage) error {
-	oldest, left := agg.Session.Version, len(wanted)
-	for id := range wanted {
-		oldest = min(oldest, id.version)
-	}
 	head, err := s.driver.Get(ctx, agg.Seq)
 	if err != nil {
 		return fmt.Errorf("session %s, sequence %d: %w", agg.Key, agg.Seq, err)
 	}
-	err = s.walk(ctx, head, func(m Message) (bool, error) {
+	for left := len(wanted); left > 0; {
+		newest := uint64(0)
+		for id, have := range wanted {
+			if have == nil {
+				newest = max(newest, id.version)
+			}
+		}
+		if err := s.collectBlock(ctx, head, newest, wanted); err != nil {
+			return err
+		}
+		before := left
+		left = lacking(wanted)
+		if left == before {
+			return fmt.Errorf("session %s: %w: %d payloads are not in the events that the state names", agg.Key, ErrCorrupt, left)
+		}
+	}
+	return nil
+}
+
+// lacking counts the payloads that were not found yet.
+func lacking(wanted map[payloadID]json.RawMessage) int {
+	n := 0
+	for _, have := range wanted {
+		if have == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// collectBlock reads the wanted payloads that are in the block of the newest
+// one; all of them if the walk can't begin at the end of that block.
+func (s *Store) collectBlock(ctx context.Context, head Message, newest uint64, wanted map[payloadID]json.RawMessage) error {
+	head, b := s.near(ctx, head, newest)
+	oldest := newest
+	for id, have := range wanted {
+		if have == nil && (b == nil || blockOf(id.version) == b.Number) {
+			oldest = min(oldest, id.version)
+		}
+	}
+	return s.walkIn(ctx, b, head, func(m Message) (bool, error) {
 		c, err := s.decode(m)
 		if err != nil {
 			return false, err
 		}
 		for id, have := range wanted {
-			if have != nil || id.version < c.Commit.Version || id.version > c.Commit.LastVersion() {
-				continue
-			}
-			if wanted[id] = payloadOf(c.Commit.Events[id.version-c.Commit.Version], id); wanted[id] != nil {
-				left--
+			if have == nil && id.version >= c.Commit.Version && id.version <= c.Commit.LastVersion() {
+				wanted[id] = payloadOf(c.Commit.Events[id.version-c.Commit.Version], id)
 			}
 		}
 		return c.Commit.Version > oldest, nil
 	})
-	if err == nil && left > 0 {
-		err = fmt.Errorf("session %s: %w: %d payloads are not in the events that the state names", agg.Key, ErrCorrupt, left)
-	}
-	return err
 }
 
 // rewrite returns the session with its references replaced by what fill

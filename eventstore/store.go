@@ -73,6 +73,11 @@ type Snapshots interface {
 type Config struct {
 	Driver    Driver
 	Snapshots Snapshots
+	// Blocks are the history blocks of long sessions; nil means none.
+	Blocks Blocks
+	// Lacking is told of sessions of which a walk found blocks missing; nil for
+	// nobody. It is called from many goroutines and must not block.
+	Lacking func(Key)
 	// CacheBytes bounds the aggregate cache; 0 means 256 MiB, negative none.
 	CacheBytes int64
 	// Source is the ce-source of stored commits; "reprise" if empty.
@@ -109,6 +114,8 @@ type Cut struct {
 type Store struct {
 	driver      Driver
 	snapshots   Snapshots
+	blocks      Blocks
+	lacking     func(Key)
 	codec       Codec
 	source      string
 	maxMessage  int
@@ -137,9 +144,12 @@ type Stats struct {
 	// FollowedOwn counts the commits that a follower was handed without reading
 	// the stream, FollowedRead the messages that it was handed from the stream.
 	FollowedOwn, FollowedRead uint64
+	// BlocksUsed counts the history blocks that proved to be true when a walk
+	// began or a state was taken from there, BlocksRefused those that did not.
+	BlocksUsed, BlocksRefused uint64
 }
 
-type loadCounters struct{ snapshot, full, refused atomic.Uint64 }
+type loadCounters struct{ snapshot, full, refused, blocks, blocksRefused atomic.Uint64 }
 
 type followCounters struct{ own, read atomic.Uint64 }
 
@@ -154,8 +164,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open the event store: %w", err)
 	}
 	s := &Store{
-		driver: cfg.Driver, snapshots: cfg.Snapshots, codec: cfg.Codec, source: cfg.Source,
+		driver: cfg.Driver, snapshots: cfg.Snapshots, blocks: cfg.Blocks, lacking: cfg.Lacking, codec: cfg.Codec, source: cfg.Source,
 		maxMessage: cfg.MaxMessage, incarnation: info.Incarnation, own: newOwnCommits(),
+	}
+	if s.lacking == nil {
+		s.lacking = func(Key) {}
 	}
 	if s.source == "" {
 		s.source = defaultSource
@@ -203,5 +216,6 @@ func (s *Store) Stats() Stats {
 	st.SnapshotLoads, st.FullLoads = s.loads.snapshot.Load(), s.loads.full.Load()
 	st.SnapshotsRefused = s.loads.refused.Load()
 	st.FollowedOwn, st.FollowedRead = s.followed.own.Load(), s.followed.read.Load()
+	st.BlocksUsed, st.BlocksRefused = s.loads.blocks.Load(), s.loads.blocksRefused.Load()
 	return st
 }

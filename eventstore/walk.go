@@ -14,6 +14,13 @@ import (
 // A walk that ends because a message is missing ends like one at the beginning;
 // fold tells the two apart.
 func (s *Store) walk(ctx context.Context, head Message, visit func(Message) (bool, error)) error {
+	return s.walkIn(ctx, nil, head, visit)
+}
+
+// walkIn is walk from the end of a block, nil where head is none.
+func (s *Store) walkIn(ctx context.Context, b *block, head Message, visit func(Message) (bool, error)) error {
+	ahead := s.readAhead(ctx, head, b)
+	defer ahead.close()
 	for m := head; ; {
 		if !m.Guarded {
 			return s.walkScan(ctx, m, visit)
@@ -22,7 +29,7 @@ func (s *Store) walk(ctx context.Context, head Message, visit func(Message) (boo
 		if err != nil || !more || m.Prev == 0 || m.Prev >= m.Seq {
 			return err
 		}
-		next, err := s.driver.Get(ctx, m.Prev)
+		next, err := ahead.before(m)
 		if errors.Is(err, ErrNotFound) || err == nil && next.Key != m.Key {
 			return nil
 		}

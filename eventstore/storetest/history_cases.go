@@ -75,7 +75,7 @@ func sessionAt(w *world) {
 		for _, cut := range []eventstore.Cut{{Version: want.Session.Version}, {Seq: want.Seq}, {Time: want.Session.UpdatedAt}} {
 			got, err := s.At(w.ctx, key(1), cut)
 			w.must(err)
-			w.equal(fmt.Sprintf("the session after commit %d, cut at %+v", i, cut), got, want)
+			w.equal(fmt.Sprintf("the session after commit %d, cut at %+v", i, cut), got, forgetful(want))
 		}
 	}
 	for _, cut := range []eventstore.Cut{{Seq: after[0].Seq - 1}, {Time: epoch.Add(-1)}} {
@@ -87,7 +87,16 @@ func sessionAt(w *world) {
 	}
 	got, err := s.At(w.ctx, key(1), eventstore.Cut{Version: 1e6})
 	w.must(err)
-	w.equal("the session at a version to come", got, after[5])
+	w.equal("the session at a version to come", got, forgetful(after[5]))
+}
+
+// forgetful is an aggregate as At returns it: without the command ids that it
+// remembers.
+func forgetful(agg eventstore.Aggregate) eventstore.Aggregate {
+	s := *agg.Session
+	s.Recent = nil
+	agg.Session = &s
+	return agg
 }
 
 func findsCommand(w *world) {

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"damage", damageCases},
 		{"snapshot", snapshotCases},
 		{"history", historyCases},
+		{"blocks", blockCases},
 		{"end", endCases},
 	}
 	for _, g := range groups {
