@@ -23,7 +23,7 @@ func InboxPrefix(name string) string { return inboxRoot + name }
 func Streams(n contract.Names) []string {
 	return []string{
 		n.EventsStream(), n.QueueStream(), n.DeadStream(), n.WorkStream(), n.LeaseStream(), auditStream(n),
-		"KV_" + n.SessionsBucket(), "KV_" + n.ControlBucket(), "KV_" + settingsBucket(n),
+		"KV_" + n.SessionsBucket(), "KV_" + n.HistoryBucket(), "KV_" + n.ControlBucket(), "KV_" + settingsBucket(n),
 		"OBJ_" + n.ArchiveBucket(),
 	}
 }
@@ -39,7 +39,7 @@ func fill(subject string, n contract.Names, name, action string) string {
 	return strings.NewReplacer(
 		"{prefix}", n.Prefix(), "{name}", name, "{action}", action,
 		"{events}", n.EventsStream(), "{work}", n.WorkStream(), "{dead}", n.DeadStream(), "{audit}", auditStream(n),
-		"{sessions}", n.SessionsBucket(), "{control}", n.ControlBucket(), "{settings}", settingsBucket(n), "{archive}", n.ArchiveBucket(), "{views}", "KV_"+n.SessionsBucket(),
+		"{sessions}", n.SessionsBucket(), "{history}", n.HistoryBucket(), "{control}", n.ControlBucket(), "{settings}", settingsBucket(n), "{archive}", n.ArchiveBucket(), "{views}", "KV_"+n.SessionsBucket(),
 	).Replace(subject)
 }
 

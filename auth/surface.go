@@ -72,7 +72,7 @@ func requests(n contract.Names, name string) []string {
 			p+".adm."+who+".cmd."+otherName+"."+probeID+".hold", p+".adm."+who+".cleanup.scan",
 			p+".evt."+who+"."+probeID, p+".live."+who+"."+probeID, p+".work."+otherAction+"."+who+"."+probeID+".c.s",
 			p+".lease."+who+"."+probeID+".c.s.1", p+".dead."+who+"."+probeID+".start", p+".audit."+probeID,
-			"$KV."+n.SessionsBucket()+"."+who+"."+probeID, "_INBOX."+who+"."+probeID,
+			"$KV."+n.SessionsBucket()+"."+who+"."+probeID, "$KV."+n.HistoryBucket()+"."+who+"."+probeID+".0", "_INBOX."+who+"."+probeID,
 		)
 	}
 	return append(list, "$KV."+n.ControlBucket()+".holder", "$KV.other.key", "$O.bucket.C.chunk", "$O.bucket.M.meta", "_R_."+probeID)
@@ -102,6 +102,7 @@ func jetStream(n contract.Names) []string {
 			"$JS.API.CONSUMER.CREATE."+stream+"."+otherAction+"."+n.Event(otherName, probeID),
 			"$JS.API.DIRECT.GET."+stream+"."+n.Event(otherName, probeID),
 			"$JS.API.DIRECT.GET."+stream+".$KV."+n.SessionsBucket()+"."+otherName+"."+probeID,
+			"$JS.API.DIRECT.GET."+stream+".$KV."+n.HistoryBucket()+"."+otherName+"."+probeID+".0",
 			"$JS.ACK."+stream+"."+otherAction+".1.2.3.4.5", "$JS.FC."+stream+"."+otherAction+".x",
 		)
 	}

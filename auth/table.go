@@ -81,7 +81,7 @@ type Right struct {
 	Way  Way
 	// Subject has places to fill in: {prefix} of the engine, {name} of the
 	// credential, {action} of a worker, {stream} for each stream of the engine, and
-	// {events}, {work}, {dead}, {audit}, {views}, {sessions}, {control}, {settings}
+	// {events}, {work}, {dead}, {audit}, {views}, {sessions}, {history}, {control}, {settings}
 	// and {archive} for names of streams and buckets.
 	Subject string
 	// For says what it is for.
@@ -144,6 +144,7 @@ var table = []Right{
 
 	{RoleEngine, Send, "{prefix}.evt.*.*", "appending commits", inside},
 	{RoleEngine, Send, "$KV.{sessions}.>", "views", inside},
+	{RoleEngine, Send, "$KV.{history}.>", "history blocks", inside},
 	{RoleEngine, Send, "$KV.{control}.>", "who is the holder", inside},
 	{RoleEngine, Send, "$KV.{settings}.>", "what operators have set", inside},
 	{RoleEngine, Send, "$O.{archive}.>", "archiving what is purged", inside},

@@ -117,6 +117,8 @@ const (
 	ReasonTask CleanupReason = "task"
 	// ReasonLease: a sign of life for a session that is gone.
 	ReasonLease CleanupReason = "lease"
+	// ReasonBlock: a block of the history of a session that is gone.
+	ReasonBlock CleanupReason = "history-block"
 	// ReasonQueued: a queued command for a session that is gone; what is purged of
 	// it is kept as a dead letter.
 	ReasonQueued CleanupReason = "queued-command"
@@ -130,7 +132,7 @@ func (r CleanupReason) Orphan() bool {
 	switch r {
 	case ReasonCompleted, ReasonFailed, ReasonCancelled, ReasonNeverStarted, ReasonIdle, ReasonTombstone:
 		return false
-	case ReasonUnfinished, ReasonHeadless, ReasonDeadView, ReasonMissingView, ReasonWrongView, ReasonTask, ReasonLease, ReasonQueued, ReasonDeadLetter:
+	case ReasonUnfinished, ReasonHeadless, ReasonDeadView, ReasonMissingView, ReasonWrongView, ReasonTask, ReasonLease, ReasonBlock, ReasonQueued, ReasonDeadLetter:
 	}
 	return true
 }

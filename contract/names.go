@@ -105,6 +105,10 @@ func (n Names) LeaseStream() string { return strings.ToUpper(n.prefix) + "_LEASE
 // SessionsBucket returns the name of the KV bucket of session views.
 func (n Names) SessionsBucket() string { return n.prefix + "_sessions" }
 
+// HistoryBucket returns the name of the KV bucket of history blocks: what long
+// sessions keep so that their histories are read fast. It is derived.
+func (n Names) HistoryBucket() string { return n.prefix + "_history" }
+
 // ControlBucket returns the name of the KV bucket in which engines agree who
 // holds the projections, timers and the queue.
 func (n Names) ControlBucket() string { return n.prefix + "_control" }

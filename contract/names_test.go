@@ -122,6 +122,7 @@ func TestNames(t *testing.T) {
 		n.WorkStream():                                       "REPRISE_WORK",
 		n.LeaseStream():                                      "REPRISE_LEASES",
 		n.SessionsBucket():                                   "reprise_sessions",
+		n.HistoryBucket():                                    "reprise_history",
 		n.ControlBucket():                                    "reprise_control",
 		contract.ViewKey("a b", "s1"):                        "=YSBi.s1",
 	} {

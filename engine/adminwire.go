@@ -12,6 +12,7 @@ import (
 	"reprise/domain"
 	"reprise/engine/cleanup"
 	"reprise/eventstore"
+	"reprise/projections"
 )
 
 // openOperations makes what answers operators. The other parts have to be there.
@@ -22,7 +23,7 @@ func (e *Engine) openOperations(ctx context.Context, p *parts, js jetstream.JetS
 	}
 	letters := graveyard{js, e.names, p.queue.Streams}
 	cleaner, err := cleanup.New(cleanup.Config{
-		Sessions: p.store, Index: p.index, Views: p.views, Purge: p.executor.purge, Reach: p.reach,
+		Sessions: p.store, Index: p.index, Views: derived{p.views, p.blocks}, Purge: p.executor.purge, Reach: p.reach,
 		Traces: cleanup.NewTraces(js, e.names, letters.buryQueued), Audit: audit.keep, Clock: e.cfg.Clock, Logger: e.cfg.Logger,
 	})
 	if err != nil {
@@ -120,4 +121,20 @@ type keeper struct{ archive.Archiver }
 // Archive keeps the history up to the state that was judged.
 func (k keeper) Archive(ctx context.Context, key eventstore.Key, upTo eventstore.Aggregate) (string, error) {
 	return k.Archiver.Archive(ctx, key, upTo.Seq)
+}
+
+// derived are the views and the history blocks, which are rebuilt together.
+type derived struct {
+	*projections.Views
+
+	blocks *projections.Blocks
+}
+
+// Rebuild writes the views anew and removes the blocks, which are made again
+// where they are missed.
+func (d derived) Rebuild(ctx context.Context) error {
+	if err := d.Views.Rebuild(ctx); err != nil {
+		return err
+	}
+	return d.blocks.Rebuild(ctx)
 }

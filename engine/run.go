@@ -63,6 +63,7 @@ type parts struct {
 	driver     *esjs.Driver
 	store      *eventstore.Store
 	views      *projections.Views
+	blocks     *projections.Blocks
 	index      *projections.Index
 	runner     *projections.Runner
 	executor   *executor
@@ -157,16 +158,30 @@ func (e *Engine) openStore(ctx context.Context, p *parts, js jetstream.JetStream
 	if err != nil {
 		return nil, err
 	}
+	blocks, err := projections.OpenKVBlocks(ctx, p.conns.read, p.conns.views, projections.KVConfig{
+		Bucket: e.names.HistoryBucket(), Replicas: e.cfg.Replicas, Memory: e.cfg.Memory,
+	})
+	if err != nil {
+		return nil, err
+	}
 	p.store, err = eventstore.Open(ctx, eventstore.Config{
 		Driver: p.driver, Snapshots: projections.SnapshotsOf(views),
+		Blocks: blocks, Lacking: func(key eventstore.Key) { p.blocks.Lacking(key) },
 		CacheBytes: e.cfg.CacheBytes, MaxMessage: int(p.conns.write.MaxPayload()), Logger: e.cfg.Logger,
 	})
+	if err != nil {
+		return nil, err
+	}
+	p.blocks, err = projections.NewBlocks(projections.BlocksConfig{Source: p.store, Store: blocks, Report: e.reportProjections})
 	return views, err
 }
 
+// reportProjections logs what projections tell.
+func (e *Engine) reportProjections(err error) { e.cfg.Logger.Warn("projections", "error", err) }
+
 // project makes what follows the events.
 func (e *Engine) project(p *parts, store projections.ViewStore) error {
-	report := func(err error) { e.cfg.Logger.Warn("projections", "error", err) }
+	report := e.reportProjections
 	var err error
 	p.index, err = projections.NewIndex(projections.IndexConfig{
 		Source: p.store, Views: store, Declared: e.cfg.MetadataKeys, Report: report, Present: p.present(e.cfg.Clock),
@@ -187,7 +202,7 @@ func (e *Engine) project(p *parts, store projections.ViewStore) error {
 	})
 	p.executor.follow = p.dispatcher.follow
 	p.runner, err = projections.NewRunner(projections.RunnerConfig{
-		Source: p.store, Projections: []projections.Projection{p.index, p.views, p.dispatcher}, Report: report,
+		Source: p.store, Projections: []projections.Projection{p.index, p.views, p.blocks, p.dispatcher}, Report: report,
 	})
 	return err
 }
@@ -247,10 +262,10 @@ func (p *parts) drain(ctx context.Context) error {
 	return errors.Join(p.operations.close(ctx), p.service.stop(ctx), p.executor.lanes.drain(ctx), p.conns.replies.FlushWithContext(ctx))
 }
 
-// hold is the work of the holder: it writes the views, applies the queue, offers
+// hold is the work of the holder: it writes the views and the history blocks, applies the queue, offers
 // steps and ends what is over its time.
 func (p *parts) hold(ctx context.Context) error {
-	return together(ctx, p.views.Run, newQueue(p.queue).run, p.dispatcher.run, p.operations.hold)
+	return together(ctx, p.views.Run, p.blocks.Run, newQueue(p.queue).run, p.dispatcher.run, p.operations.hold)
 }
 
 func (e *Engine) serviceConfig(p *parts) serviceConfig {

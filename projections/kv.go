@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,8 +35,11 @@ const (
 
 // KVConfig says where the views are in JetStream.
 type KVConfig struct {
-	// Bucket is the name of the KV bucket; contract.Names.SessionsBucket.
+	// Bucket is the name of the KV bucket; contract.Names.SessionsBucket, or
+	// HistoryBucket for blocks.
 	Bucket string
+	// Description is that of its stream; there is a default.
+	Description string
 	// Replicas is 1 if 0. On one replica in files the bucket is persisted
 	// asynchronously: what a crash loses is written again from the events.
 	Replicas int
@@ -51,7 +55,7 @@ type KVConfig struct {
 func (c KVConfig) stream() jetstream.StreamConfig {
 	cfg := jetstream.StreamConfig{
 		Name: kvStreamPrefix + c.Bucket, Subjects: []string{kvSubjectPrefix + c.Bucket + ".>"},
-		Description:       "Session views of Reprise; derived from the events, do not write",
+		Description:       cmp.Or(c.Description, "Session views of Reprise; derived from the events, do not write"),
 		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxConsumers: -1,
 		AllowRollup: true, DenyDelete: true, AllowDirect: true, Discard: jetstream.DiscardNew,
 		Replicas: max(c.Replicas, 1),

@@ -81,7 +81,7 @@ func (r *run) act(ctx context.Context, result *contract.CleanupResult) error {
 		return r.bury(ctx, result)
 	case contract.ReasonDeadView, contract.ReasonMissingView, contract.ReasonWrongView:
 		return r.heal(ctx, result)
-	case contract.ReasonTask, contract.ReasonLease, contract.ReasonQueued, contract.ReasonDeadLetter:
+	case contract.ReasonTask, contract.ReasonLease, contract.ReasonBlock, contract.ReasonQueued, contract.ReasonDeadLetter:
 		return r.sweep(ctx, result)
 	default:
 		return fmt.Errorf("%.40q is no reason to remove anything", string(item.Reason))

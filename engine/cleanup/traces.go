@@ -43,24 +43,26 @@ func NewTraces(js jetstream.JetStream, names contract.Names, bury Bury) Traces {
 type kind struct {
 	reason contract.CleanupReason
 	stream string
-	// token is the second one of its subjects, before is how many tokens stand
-	// between that and the user, after how many follow the session.
-	token         string
+	// root begins its subjects, before is how many tokens stand between that and
+	// the user, after how many follow the session.
+	root          string
 	before, after int
 }
 
 func (s *streamTraces) kinds() []kind {
+	root := func(token string) string { return s.names.Prefix() + "." + token + "." }
 	return []kind{
-		{contract.ReasonTask, s.names.WorkStream(), "work", 1, 2},
-		{contract.ReasonLease, s.names.LeaseStream(), "lease", 0, 3},
-		{contract.ReasonQueued, s.names.QueueStream(), "queue", 0, -1},
-		{contract.ReasonDeadLetter, s.names.DeadStream(), "dead", 0, -1},
+		{contract.ReasonTask, s.names.WorkStream(), root("work"), 1, 2},
+		{contract.ReasonLease, s.names.LeaseStream(), root("lease"), 0, 3},
+		{contract.ReasonBlock, "KV_" + s.names.HistoryBucket(), "$KV." + s.names.HistoryBucket() + ".", 0, 1},
+		{contract.ReasonQueued, s.names.QueueStream(), root("queue"), 0, -1},
+		{contract.ReasonDeadLetter, s.names.DeadStream(), root("dead"), 0, -1},
 	}
 }
 
 // key reads the session from a subject; false if the subject is not of the kind.
 func (s *streamTraces) key(k kind, subject string) (eventstore.Key, bool) {
-	rest, ok := strings.CutPrefix(subject, s.names.Prefix()+"."+k.token+".")
+	rest, ok := strings.CutPrefix(subject, k.root)
 	tokens := strings.Split(rest, ".")
 	if !ok || len(tokens) < k.before+3 || k.after >= 0 && len(tokens) != k.before+2+k.after {
 		return eventstore.Key{}, false
@@ -107,7 +109,7 @@ func (s *streamTraces) Find(ctx context.Context, of func(eventstore.Key) bool, f
 }
 
 func (s *streamTraces) subjects(ctx context.Context, k kind, stream jetstream.Stream, fn func(Trace) error) error {
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.names.Prefix()+"."+k.token+".>"))
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(k.root+">"))
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,10 @@ func streams(t *testing.T) jetstream.JetStream {
 			t.Fatal(err)
 		}
 	}
+	blocks := jetstream.StreamConfig{Name: "KV_" + n.HistoryBucket(), Subjects: []string{"$KV." + n.HistoryBucket() + ".>"}, Storage: jetstream.MemoryStorage}
+	if _, err := js.CreateStream(t.Context(), blocks); err != nil {
+		t.Fatal(err)
+	}
 	return js
 }
 
@@ -96,8 +100,9 @@ func TestTracesAreFoundAndRemoved(t *testing.T) {
 		t.Errorf("at first there is %v", got)
 	}
 	publish(t, js, "reprise.work.build.ada.s1.c.1", "reprise.work.build.=w6Q.s1.c.1", "reprise.work.what.is.this", "reprise.queue.ada.s2.step.retry", "reprise.queue.ada.s2.step.retry",
-		"reprise.dead.ada.s3.start", "reprise.dead.ada.s3.start", "reprise.dead.not")
-	want := "dead-letter ada/s3, dead-letter ada/s3, queued-command ada/s2, queued-command ada/s2, task ada/s1, task ä/s1"
+		"reprise.dead.ada.s3.start", "reprise.dead.ada.s3.start", "reprise.dead.not",
+		"$KV.reprise_history.ada.s4.0", "$KV.reprise_history.ada.s4.1", "$KV.reprise_history.what")
+	want := "dead-letter ada/s3, dead-letter ada/s3, history-block ada/s4, history-block ada/s4, queued-command ada/s2, queued-command ada/s2, task ada/s1, task ä/s1"
 	if got := strings.Join(all(t, traces), ", "); got != want {
 		t.Errorf("found %s", got)
 	}
@@ -108,6 +113,7 @@ func TestTracesAreFoundAndRemoved(t *testing.T) {
 		{Reason: contract.ReasonTask, Key: key("s1"), Subject: "reprise.work.*.ada.s1.c.1"},
 		{Reason: contract.ReasonDeadLetter, Key: key("s3"), Subject: "reprise.dead.ada.s3.pause", Seq: 1},
 		{Reason: contract.ReasonQueued, Key: key("s2"), Subject: "reprise.queue.ada.s2.start", Seq: 1},
+		{Reason: contract.ReasonBlock, Key: key("s1"), Subject: "$KV.reprise_history.ada.s4.0"},
 		{Reason: "whim", Key: key("s1"), Subject: "reprise.work.build.ada.s1.c.1"},
 	} {
 		if err := traces.Remove(t.Context(), wrong, errGone); err == nil {
@@ -119,12 +125,13 @@ func TestTracesAreFoundAndRemoved(t *testing.T) {
 		{Reason: contract.ReasonDeadLetter, Key: key("s3"), Subject: "reprise.dead.ada.s3.start", Seq: 1},
 		{Reason: contract.ReasonDeadLetter, Key: key("s3"), Subject: "reprise.dead.ada.s3.start", Seq: 99},
 		{Reason: contract.ReasonLease, Key: key("s1"), Subject: "reprise.lease.ada.s1.c.1.1"},
+		{Reason: contract.ReasonBlock, Key: key("s4"), Subject: "$KV.reprise_history.ada.s4.0"},
 	} {
 		if err := traces.Remove(t.Context(), right, errGone); err != nil {
 			t.Errorf("%+v: %v", right, err)
 		}
 	}
-	want = "dead-letter ada/s3, queued-command ada/s2, queued-command ada/s2, task ä/s1"
+	want = "dead-letter ada/s3, history-block ada/s4, queued-command ada/s2, queued-command ada/s2, task ä/s1"
 	if got := strings.Join(all(t, traces), ", "); got != want {
 		t.Errorf("left is %s", got)
 	}

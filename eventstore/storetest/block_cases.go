@@ -110,8 +110,12 @@ func (w *world) answers(s *eventstore.Store, after []eventstore.Aggregate, seed 
 	for range cuts {
 		agg := after[random.IntN(len(after))]
 		cut := []eventstore.Cut{
-			{Version: agg.Session.Version}, {Version: agg.Session.Version + 1}, {Seq: agg.Seq}, {Seq: agg.Seq - 1},
-			{Time: agg.Session.UpdatedAt}, {Time: agg.Session.UpdatedAt.Add(-1)},
+			{Version: agg.Session.Version},
+			{Version: agg.Session.Version + 1},
+			{Seq: agg.Seq},
+			{Seq: agg.Seq - 1},
+			{Time: agg.Session.UpdatedAt},
+			{Time: agg.Session.UpdatedAt.Add(-1)},
 		}[random.IntN(6)]
 		got, err := s.At(w.ctx, k, cut)
 		say(fmt.Sprintf("at %+v ", cut), got, err)
