@@ -16,7 +16,7 @@ const (
 
 // temporalTuned is what makes the development server faster: SQLite with a
 // write-ahead log, more shards, whose queues look for tasks more than 20 times a
-// second, and more pollers.
+// second, no bounds on requests, and more pollers.
 var temporalTuned = []string{"-journal-mode", "WAL", "-shards", "4", "-poll-rps", "10000"}
 
 // temporalPollers is how many requests for work a tuned worker has open.
@@ -29,7 +29,7 @@ func temporalSetups() []*setup {
 	onFile := []string{"-file", "temporal.db"}
 	full := append(append([]string{"-synchronous", "FULL"}, onFile...), temporalTuned...)
 	normal := append(append([]string{"-synchronous", "NORMAL"}, onFile...), temporalTuned...)
-	const tuned = "WAL, 4 shards, history.*ProcessorMaxPollRPS 10000, 16 pollers, synchronous="
+	const tuned = "WAL, 4 shards, history.*ProcessorMaxPollRPS 10000, no bounds on requests, 16 pollers, synchronous="
 	all := make([]*setup, 0, 8)
 	for _, eager := range []bool{false, true} {
 		all = append(all,
@@ -58,7 +58,8 @@ func temporalSetups() []*setup {
 			continue
 		}
 		s.Name += "-eager"
-		s.Settings += "; eager activities on"
+		s.Settings += "; system.enableActivityEagerExecution"
+		s.AsShipped = false
 	}
 	return all
 }
@@ -92,7 +93,7 @@ func startTemporal(eager bool, pollers int, flags ...string) func(context.Contex
 		if err != nil {
 			return err
 		}
-		serve := s.command(s.tools.bin(temporalServerBin), append([]string{"server", "-port", port}, flags...)...)
+		serve := s.command(s.tools.bin(temporalServerBin), append([]string{"server", "-port", port, fmt.Sprintf("-eager=%t", eager)}, flags...)...)
 		if _, err := s.spawn(server, serve); err != nil {
 			return err
 		}

@@ -19,7 +19,9 @@ import (
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/dynamicconfig"
 	"go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/membership/static"
 	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
+	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/temporal"
 
@@ -50,6 +52,8 @@ type setting struct {
 	// shards is the number of history shards, pollRPS how often a second each of
 	// their queues looks for tasks; 0 leaves the default.
 	shards, pollRPS int
+	// eager lets the server hand out the next activity in the answer to a worker.
+	eager bool
 }
 
 // serve runs the development server until ctx ends.
@@ -62,6 +66,7 @@ func serve(ctx context.Context, args []string) error {
 	flags.StringVar(&s.synchronous, "synchronous", "", "SQLite's synchronous")
 	flags.IntVar(&s.shards, "shards", 1, "`N` history shards")
 	flags.IntVar(&s.pollRPS, "poll-rps", 0, "`N` looks of a queue for tasks a second; 0 for the default")
+	flags.BoolVar(&s.eager, "eager", false, "hand out activities eagerly")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -88,6 +93,7 @@ func (s setting) server() (temporal.Server, error) {
 	return temporal.NewServer(
 		temporal.WithConfig(cfg),
 		temporal.ForServices(temporal.DefaultServices),
+		temporal.WithStaticHosts(hosts(cfg)),
 		temporal.WithLogger(log.NewNoopLogger()),
 		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
 		temporal.WithDynamicConfigClient(s.dynamic()),
@@ -163,6 +169,15 @@ func services(frontend int) (map[string]config.Service, error) {
 	return all, nil
 }
 
+// hosts says where each service is, so that none looks for the others.
+func hosts(cfg *config.Config) map[primitives.ServiceName]static.Hosts {
+	all := map[primitives.ServiceName]static.Hosts{}
+	for name, service := range cfg.Services {
+		all[primitives.ServiceName(name)] = static.SingleLocalHost(net.JoinHostPort(loopback, strconv.Itoa(service.RPC.GRPCPort)))
+	}
+	return all
+}
+
 // freePorts finds n ports of the loopback that nobody listens on.
 func freePorts(n int) (ports []int, err error) {
 	for range n {
@@ -176,14 +191,30 @@ func freePorts(n int) (ports []int, err error) {
 	return ports, nil
 }
 
-// dynamic is the dynamic configuration: empty, but for how often the queues of a
-// shard look for tasks, which bounds how fast steps follow each other.
+// tunedRPS is more requests a second than anybody here makes.
+const tunedRPS = 1_000_000
+
+// dynamic is the dynamic configuration: what the development server sets, whether
+// activities are eager (the server's default is no), and how often the queues of
+// a shard look for tasks, which bounds how fast steps follow each other; with
+// that go the bounds on requests.
 func (s setting) dynamic() dynamicconfig.StaticClient {
-	values := dynamicconfig.StaticClient{}
-	if s.pollRPS > 0 {
-		for _, queue := range []string{"transfer", "timer", "visibility"} {
-			values[dynamicconfig.MakeKey("history."+queue+"ProcessorMaxPollRPS")] = s.pollRPS
-		}
+	values := dynamicconfig.StaticClient{
+		dynamicconfig.HistoryCacheHostLevelMaxSize.Key():                 8096,
+		dynamicconfig.FrontendMaxNamespaceVisibilityRPSPerInstance.Key(): 100,
+		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key():      true,
+		dynamicconfig.FrontendPersistenceMaxQPS.Key():                    10_000,
+		dynamicconfig.HistoryPersistenceMaxQPS.Key():                     45_000,
+		dynamicconfig.EnableActivityEagerExecution.Key():                 s.eager,
+	}
+	if s.pollRPS == 0 {
+		return values
+	}
+	for _, queue := range []string{"transfer", "timer", "visibility"} {
+		values[dynamicconfig.MakeKey("history."+queue+"ProcessorMaxPollRPS")] = s.pollRPS
+	}
+	for _, bound := range []string{"frontend.rps", "frontend.namespaceRPS", "history.rps", "matching.rps", "frontend.persistenceMaxQPS", "history.persistenceMaxQPS", "matching.persistenceMaxQPS"} {
+		values[dynamicconfig.MakeKey(bound)] = tunedRPS
 	}
 	return values
 }
