@@ -23,23 +23,27 @@ func Apply(s *Session, c *Commit) *Session {
 	for i, e := range c.Events {
 		d.apply(Recorded{Event: e, Version: c.Version + uint64(i), Time: c.Time, Actor: c.Actor})
 	}
-	return d.committed(c)
+	return d.committed(c, s.Recent)
 }
 
-// Keep returns what Apply makes of a commit whose events led to the decision's
-// Next: it saves folding them a second time. It is not for forks and moves to
-// another session, whose payloads come from elsewhere and are placed by the fold.
-func (d Decision) Keep(c *Commit) *Session { return newDraft(d.Next).committed(c) }
+// Keep returns what Apply makes of a commit to s, the state that the decision was
+// made on, when its events led to the decision's Next: it saves folding them a
+// second time. It is not for forks and moves to another session, whose payloads
+// come from elsewhere and are placed by the fold.
+func (d Decision) Keep(s *Session, c *Commit) *Session {
+	return newDraft(d.Next).committed(c, s.Recent)
+}
 
-// committed adds what the commit itself says.
-func (d *draft) committed(c *Commit) *Session {
+// committed adds what the commit itself says. The command ids that were known
+// before outlive whatever the events do.
+func (d *draft) committed(c *Commit, known []Applied) *Session {
 	d.s.Commits++
 	d.s.UpdatedAt = c.Time
 	if c.Queue > 0 {
 		d.s.QueueSeq = c.Queue
 	}
 	d.markManual(c.Time)
-	d.s.Recent = remember(d.s.Recent, Applied{ID: c.ID, Digest: shortDigest(c.Digest), Version: c.Version, Time: c.Time})
+	d.s.Recent = remember(known, Applied{ID: c.ID, Digest: shortDigest(c.Digest), Version: c.Version, Time: c.Time})
 	return d.s
 }
 

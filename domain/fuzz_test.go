@@ -135,7 +135,7 @@ func checkDecision(t *testing.T, s *domain.Session, c domain.Command) {
 	if next.State != d.Next.State || next.Version != d.Next.Version || len(next.Chains) != len(d.Next.Chains) {
 		t.Fatalf("the fold is %s, the decision says %s", jsonOf(t, next), jsonOf(t, d.Next))
 	}
-	if kept, folded := jsonOf(t, d.Keep(commit)), jsonOf(t, next); kept != folded {
+	if kept, folded := jsonOf(t, d.Keep(s, commit)), jsonOf(t, next); kept != folded {
 		t.Fatalf("kept is %s, the fold says %s", kept, folded)
 	}
 }

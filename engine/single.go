@@ -60,7 +60,7 @@ func (t *single) decide(ctx context.Context) (outcome, error) {
 		return answered(c.unchanged(r, t.base, d)), nil
 	}
 	commit := r.commit(s, d, env.Now, r.QueueSeq)
-	p := eventstore.Proposal{Base: t.base, Commit: commit, Next: d.Keep(commit), TraceParent: r.TraceParent}
+	p := eventstore.Proposal{Base: t.base, Commit: commit, Next: d.Keep(s, commit), TraceParent: r.TraceParent}
 	return outcome{proposals: [2]eventstore.Proposal{p}, claimed: d.Claimed}, nil
 }
 

@@ -18,7 +18,7 @@ const SchemaVersion = 1
 
 // The defaults of Config.
 const (
-	defaultCacheBytes = 256 << 20
+	defaultCacheBytes = 512 << 20
 	defaultSource     = "reprise"
 	defaultMaxMessage = 1 << 20
 )
@@ -78,7 +78,7 @@ type Config struct {
 	// Lacking is told of sessions of which a walk found blocks missing; nil for
 	// nobody. It is called from many goroutines and must not block.
 	Lacking func(Key)
-	// CacheBytes bounds the aggregate cache; 0 means 256 MiB, negative none.
+	// CacheBytes bounds the aggregate cache; 0 means 512 MiB, negative none.
 	CacheBytes int64
 	// Source is the ce-source of stored commits; "reprise" if empty.
 	Source string

@@ -107,7 +107,7 @@ func (w *world) commit(t *rapid.T, l *lane, verb domain.Verb, env domain.Env, d 
 	}
 	old := l.s
 	l.s = domain.Apply(old, c)
-	if a, b := text(t, d.Keep(c)), text(t, l.s); a != b && verb != domain.VerbChainMove && verb != domain.VerbFork {
+	if a, b := text(t, d.Keep(old, c)), text(t, l.s); a != b && verb != domain.VerbChainMove && verb != domain.VerbFork {
 		t.Fatalf("%s is kept as:\n%s\nand folded as:\n%s", verb, a, b)
 	}
 	l.commits = append(l.commits, c)

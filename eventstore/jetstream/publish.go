@@ -34,11 +34,12 @@ type publisher struct {
 	sub     *nats.Subscription
 	timeout time.Duration
 	slots   chan struct{}
-	closed  chan struct{}
 
 	mu      sync.Mutex
 	next    uint64
 	waiting map[uint64]waiter
+	// sweeping says that somebody looks for overdue acknowledgements.
+	sweeping bool
 }
 
 // waiter is who waits for one acknowledgement, and until when.
@@ -62,7 +63,7 @@ func newPublisher(nc *nats.Conn, inFlight int, timeout time.Duration) (*publishe
 		return nil, errReconnects
 	}
 	p := &publisher{
-		nc: nc, inbox: nc.NewInbox() + ".", timeout: timeout, closed: make(chan struct{}),
+		nc: nc, inbox: nc.NewInbox() + ".", timeout: timeout,
 		slots: make(chan struct{}, inFlight), waiting: map[uint64]waiter{},
 	}
 	sub, err := nc.Subscribe(p.inbox+"*", p.receive)
@@ -70,34 +71,27 @@ func newPublisher(nc *nats.Conn, inFlight int, timeout time.Duration) (*publishe
 		return nil, unavailable(err)
 	}
 	p.sub = sub
-	go p.sweep()
 	return p, sub.SetPendingLimits(-1, -1) // bounded by slots
 }
 
 // close ends the subscription; who waits still, waits for the timeout.
-func (p *publisher) close() error {
-	close(p.closed)
-	return p.sub.Unsubscribe()
-}
+func (p *publisher) close() error { return p.sub.Unsubscribe() }
 
-// sweep gives up on acknowledgements that are overdue, until close and until
-// nobody waits any more. One timer for all is a good part cheaper than one each.
+// sweep gives up on acknowledgements that are overdue, until nobody waits. One
+// timer for all is a good part cheaper than one each.
 func (p *publisher) sweep() {
 	ticker := time.NewTicker(p.timeout / sweeps)
 	defer ticker.Stop()
-	closed := p.closed
-	for left := 1; closed != nil || left > 0; {
-		select {
-		case <-closed:
-			closed = nil
-		case now := <-ticker.C:
-			left = p.giveUp(now)
+	for now := range ticker.C {
+		if !p.giveUp(now) {
+			return
 		}
 	}
 }
 
-// giveUp answers those whose time is over and returns how many wait on.
-func (p *publisher) giveUp(now time.Time) int {
+// giveUp answers those whose time is over. It reports whether others wait on; if
+// not, the next one starts another sweep.
+func (p *publisher) giveUp(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, w := range p.waiting {
@@ -106,7 +100,8 @@ func (p *publisher) giveUp(now time.Time) int {
 			w.answer <- ack{err: fmt.Errorf("%w: the server did not answer within %s", eventstore.ErrUnknownOutcome, p.timeout)}
 		}
 	}
-	return len(p.waiting)
+	p.sweeping = len(p.waiting) > 0
+	return p.sweeping
 }
 
 // acquire takes a place among the messages in flight.
@@ -135,6 +130,10 @@ func (p *publisher) send(msg *nats.Msg) (ticket, error) {
 	p.next++
 	t.id = p.next
 	p.waiting[t.id] = waiter{t.answer, until}
+	if !p.sweeping {
+		p.sweeping = true
+		go p.sweep()
+	}
 	p.mu.Unlock()
 	msg.Reply = p.inbox + strconv.FormatUint(t.id, 36)
 	if err := p.nc.PublishMsg(msg); err != nil {
