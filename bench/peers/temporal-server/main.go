@@ -70,7 +70,7 @@ func serve(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	server, err := s.server()
+	server, err := s.server(ctx)
 	if err != nil {
 		return err
 	}
@@ -81,12 +81,12 @@ func serve(ctx context.Context, args []string) error {
 	return server.Stop()
 }
 
-func (s setting) server() (temporal.Server, error) {
+func (s setting) server(ctx context.Context) (temporal.Server, error) {
 	store, err := s.store()
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := s.config(store)
+	cfg, err := s.config(ctx, store)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (s setting) store() (*config.SQL, error) {
 }
 
 // config is what the development server sets, with all services in one process.
-func (s setting) config(store *config.SQL) (*config.Config, error) {
+func (s setting) config(ctx context.Context, store *config.SQL) (*config.Config, error) {
 	cfg := &config.Config{}
 	address := net.JoinHostPort(loopback, strconv.Itoa(s.port))
 	cfg.Global.Membership = config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: loopback}
@@ -147,14 +147,14 @@ func (s setting) config(store *config.SQL) (*config.Config, error) {
 	cfg.NamespaceDefaults.Archival.History.State, cfg.NamespaceDefaults.Archival.Visibility.State = "disabled", "disabled"
 	cfg.PublicClient.HostPort = address
 	var err error
-	cfg.Services, err = services(s.port)
+	cfg.Services, err = services(ctx, s.port)
 	return cfg, err
 }
 
 // services gives every service its ports; only the frontend's is chosen.
-func services(frontend int) (map[string]config.Service, error) {
+func services(ctx context.Context, frontend int) (map[string]config.Service, error) {
 	names := []string{"frontend", "history", "matching", "worker"}
-	ports, err := freePorts(2 * len(names))
+	ports, err := freePorts(ctx, 2*len(names))
 	if err != nil {
 		return nil, err
 	}
@@ -179,14 +179,19 @@ func hosts(cfg *config.Config) map[primitives.ServiceName]static.Hosts {
 }
 
 // freePorts finds n ports of the loopback that nobody listens on.
-func freePorts(n int) (ports []int, err error) {
+func freePorts(ctx context.Context, n int) (ports []int, err error) {
 	for range n {
-		l, listenErr := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+		l, listenErr := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
 		if listenErr != nil {
 			return nil, fmt.Errorf("no free port: %w", listenErr)
 		}
 		defer func() { err = errors.Join(err, l.Close()) }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		_, text, splitErr := net.SplitHostPort(l.Addr().String())
+		port, portErr := strconv.Atoi(text)
+		if err := errors.Join(splitErr, portErr); err != nil {
+			return nil, err
+		}
+		ports = append(ports, port)
 	}
 	return ports, nil
 }
