@@ -64,7 +64,9 @@ type wireEvent struct {
 // carries as prev.
 func Hash(body []byte) string {
 	digest := sha256.Sum256(body)
-	return hex.EncodeToString(digest[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], digest[:])
+	return string(text[:])
 }
 
 // Decode reads a stored message. The error is a *CommitError that names the
@@ -143,15 +145,23 @@ func checkEnvelope(m Message, wire *wireCommit) error {
 }
 
 func (c Codec) decodeEvent(m Message, i int, e wireEvent) (domain.Event, error) {
+	version := max(e.V, 1)
+	current := c.Upcasts.Current(e.Type)
+	data, err := e.Data, error(nil)
+	if e.V >= 0 && version <= current {
+		if data, err = c.Upcasts.upcast(e.Type, version, e.Data); err == nil {
+			if event := domain.ReadEvent(e.Type, data); event != nil {
+				return event, nil
+			}
+		}
+	}
 	event := domain.NewEvent(e.Type)
 	if event == nil {
 		return nil, commitError(m, KindEventType, fmt.Sprintf("events[%d] is %.80q, which this program does not know", i, e.Type), nil)
 	}
-	version := max(e.V, 1)
-	if current := c.Upcasts.Current(e.Type); e.V < 0 || version > current {
+	if e.V < 0 || version > current {
 		return nil, commitError(m, KindVersion, fmt.Sprintf("events[%d] is version %d of %s; this program reads up to %d", i, e.V, e.Type, current), nil)
 	}
-	data, err := c.Upcasts.upcast(e.Type, version, e.Data)
 	if err == nil && string(data) != "{}" {
 		err = decodeStrict(data, event)
 	}

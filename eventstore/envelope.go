@@ -30,7 +30,7 @@ func readEnvelope(m Message, wire *wireCommit) bool {
 	r.expect(`,"cause":`)
 	wire.Cause = domain.Verb(r.text(""))
 	r.expect(`,"state":`)
-	wire.State = domain.State(r.text(string(domain.StateRunning)))
+	wire.State = r.state()
 	r.expect(`,"digest":`)
 	wire.Digest = r.text("")
 	r.expect(`,"prev":`)
@@ -68,18 +68,57 @@ func (r *envelopeReader) expect(text string) {
 
 // text reads a string without escapes. If it equals the guess no memory is taken.
 func (r *envelopeReader) text(guess string) string {
+	if raw := r.raw(); string(raw) != guess {
+		return string(raw)
+	}
+	return guess
+}
+
+// raw is text that stays part of the body.
+func (r *envelopeReader) raw() []byte {
 	r.expect(`"`)
 	end := bytes.IndexByte(r.rest, '"')
 	if r.failed || end < 0 || !plain(r.rest[:end]) {
 		r.failed = true
-		return ""
+		return nil
 	}
 	raw := r.rest[:end]
 	r.rest = r.rest[end+1:]
-	if string(raw) == guess {
-		return guess
+	return raw
+}
+
+// state reads a state; those that exist take no memory.
+func (r *envelopeReader) state() domain.State {
+	raw := r.raw()
+	for _, s := range states {
+		if string(raw) == string(s) {
+			return s
+		}
 	}
-	return string(raw)
+	return domain.State(raw)
+}
+
+// eventType reads the type of an event; those that exist take no memory.
+func (r *envelopeReader) eventType() domain.EventType {
+	raw := r.raw()
+	if t, ok := eventTypeNames[string(raw)]; ok {
+		return t
+	}
+	return domain.EventType(raw)
+}
+
+// The names that are read all the time; nothing changes them.
+var (
+	states         = domain.States()
+	eventTypeNames = namesOf(domain.EventTypes())
+)
+
+func namesOf(types []domain.EventType) map[string]domain.EventType {
+	names := make(map[string]domain.EventType, len(types))
+	for _, t := range types {
+		names[string(t)] = t
+	}
+	return names
 }
 
 // number reads a whole number of at most 19 digits, without a leading zero.
@@ -99,7 +138,7 @@ func (r *envelopeReader) number() uint64 {
 
 func (r *envelopeReader) time() time.Time {
 	var t time.Time
-	if text := r.text(""); r.failed || t.UnmarshalText([]byte(text)) != nil {
+	if text := r.raw(); r.failed || t.UnmarshalText(text) != nil {
 		r.failed = true
 	}
 	return t
@@ -112,7 +151,7 @@ func (r *envelopeReader) events() []wireEvent {
 	for !r.failed {
 		var e wireEvent
 		r.expect(`{"type":`)
-		e.Type = domain.EventType(r.text(""))
+		e.Type = r.eventType()
 		if r.next(`,"v":`) {
 			e.V = int(min(r.number(), maxEventVersion))
 		}

@@ -12,12 +12,16 @@ var ErrHeadersOnly = errors.New("commits can't be decoded headers-only; replay r
 // end at the start of the call. A message that is no usable commit, foreign
 // ones included, arrives as a *CommitError beside a Committed that has only its
 // key and sequence; the replay goes on after it. An error of fn ends the replay
-// and is returned as it is.
+// and is returned as it is. Commits are read and decoded ahead, on other
+// goroutines, which have ended when Scan returns; fn is called on the caller's.
 func (s *Store) Scan(ctx context.Context, f Filter, fn func(Committed, error) error) error {
 	if f.HeadersOnly {
 		return ErrHeadersOnly
 	}
-	return s.driver.Scan(ctx, f, func(m Message) error { return fn(s.decode(m)) })
+	if f.Session != "" || f.To > 0 && f.To < f.From+scanAhead {
+		return s.driver.Scan(ctx, f, func(m Message) error { return fn(s.decode(m)) })
+	}
+	return s.scanAhead(ctx, f, fn)
 }
 
 // Raw is Scan without decoding: every selected message as it is stored, foreign

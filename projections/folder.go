@@ -26,7 +26,7 @@ func load(ctx context.Context, source Source, key eventstore.Key) (eventstore.Ag
 type folder struct {
 	limit  int
 	source Source
-	states map[eventstore.Key]*list.Element // of eventstore.Aggregate
+	states map[eventstore.Key]*list.Element // of *eventstore.Aggregate
 	recent *list.List                       // most recently seen first
 }
 
@@ -59,7 +59,7 @@ func (f *folder) fold(ctx context.Context, c eventstore.Committed) (eventstore.A
 // known folds without loading, if it can.
 func (f *folder) known(c eventstore.Committed) (eventstore.Aggregate, bool) {
 	if element, ok := f.states[c.Key]; ok {
-		return follow(aggregateOf(element), c)
+		return follow(*aggregateOf(element), c)
 	}
 	if c.Commit.Version != 1 {
 		return eventstore.Aggregate{}, false
@@ -69,11 +69,12 @@ func (f *folder) known(c eventstore.Committed) (eventstore.Aggregate, bool) {
 
 func (f *folder) keep(a eventstore.Aggregate) eventstore.Aggregate {
 	if element, ok := f.states[a.Key]; ok {
-		element.Value = a
+		*aggregateOf(element) = a
 		f.recent.MoveToFront(element)
 		return a
 	}
-	f.states[a.Key] = f.recent.PushFront(a)
+	stored := a
+	f.states[a.Key] = f.recent.PushFront(&stored)
 	if f.recent.Len() > f.limit {
 		oldest := f.recent.Back()
 		f.recent.Remove(oldest)
@@ -83,8 +84,8 @@ func (f *folder) keep(a eventstore.Aggregate) eventstore.Aggregate {
 }
 
 // aggregateOf is what an element of recent holds.
-func aggregateOf(element *list.Element) eventstore.Aggregate {
-	return element.Value.(eventstore.Aggregate) //nolint:forcetypeassert // keep puts nothing else there
+func aggregateOf(element *list.Element) *eventstore.Aggregate {
+	return element.Value.(*eventstore.Aggregate) //nolint:forcetypeassert // keep puts nothing else there
 }
 
 // follow returns the state after the commit: the base itself if it is as far

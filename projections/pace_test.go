@@ -105,7 +105,7 @@ func TestThePaceFollowsTheLoad(t *testing.T) {
 	tn := &tenure{v: v, w: writer, interval: v.cfg.MinAge}
 	for _, step := range []struct {
 		changes int
-		want    time.Duration
+		want    int64 // milliseconds
 	}{{busyPuts, 200}, {busyPuts, 400}, {busyPuts, 800}, {busyPuts, 1600}, {busyPuts, 2000}, {busyPuts, 2000}, {1, 1000}, {1, 500}, {0, 500}, {1, 250}, {1, 125}, {1, 62}, {1, 50}} {
 		v.mu.Lock()
 		for n := range step.changes {
@@ -115,8 +115,8 @@ func TestThePaceFollowsTheLoad(t *testing.T) {
 		if err := tn.flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := tn.interval.Truncate(time.Millisecond); got != step.want*time.Millisecond {
-			t.Errorf("after %d changes the pause is %s, not %dms", step.changes, got, step.want)
+		if got := tn.interval.Milliseconds(); got != step.want {
+			t.Errorf("after %d changes the pause is %d ms, not %d", step.changes, got, step.want)
 		}
 	}
 }

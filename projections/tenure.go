@@ -149,41 +149,6 @@ func (t *tenure) base(ctx context.Context) (uint64, error) {
 	return c.Seq, nil
 }
 
-// catchUp folds the commits behind from, up to and with to, into views.
-func (t *tenure) catchUp(ctx context.Context, from, to uint64) error {
-	defer t.v.setRebuilding(false)
-	batch := map[eventstore.Key]eventstore.Aggregate{}
-	fold := newFolder(t.v.cfg.FoldLimit, t.v.cfg.Source)
-	take := func(c eventstore.Committed, err error) error {
-		if err == nil {
-			err = t.take(ctx, fold, batch, c)
-		}
-		if err != nil || len(batch) < t.v.cfg.MaxBatch {
-			return t.passDamage(err)
-		}
-		defer clear(batch)
-		return t.write(ctx, batch, c.Seq)
-	}
-	if from < to {
-		if err := t.v.cfg.Source.Scan(ctx, eventstore.Filter{From: from + 1, To: to}, take); err != nil {
-			return err
-		}
-	}
-	return t.write(ctx, batch, to)
-}
-
-// take folds one commit into the batch.
-func (t *tenure) take(ctx context.Context, fold *folder, batch map[eventstore.Key]eventstore.Aggregate, c eventstore.Committed) error {
-	a, err := fold.fold(ctx, c)
-	if err != nil {
-		return err
-	}
-	batch[c.Key], t.anchor = a, c
-	t.v.stats.commits.Add(1)
-	t.v.meter.add(1)
-	return nil
-}
-
 // passDamage lets nothing but damaged commits pass; those it reports.
 func (t *tenure) passDamage(err error) error {
 	if !errors.Is(err, eventstore.ErrCorrupt) {
