@@ -92,6 +92,29 @@ func TestASessionThatChangesBeforeItsPutIsPutOnce(t *testing.T) {
 	}
 }
 
+// What is marked while old commits are folded is put behind them: a batch of the
+// catch-up may be followed by one with an older state of the same session.
+func TestACatchUpNeverEndsWithAnOlderView(t *testing.T) {
+	w := newWorld(t)
+	store := NewMemoryViews()
+	v := w.views(store, func(c *ViewsConfig) { c.MaxBatch = 1 })
+	a := key("ada", "s1")
+	w.create(a)
+	w.create(key("ada", "s2"))
+	w.do(a, &domain.Start{})
+	newest := w.do(a, &domain.Pause{})
+	v.holding = true
+	v.mark(a, newest)
+	tn := &tenure{v: v, w: writer(t, store)}
+	if err := tn.catchUp(t.Context(), 0, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := tn.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(store, a, key("ada", "s2"))
+}
+
 // Under load the pause between puts grows up to its bound and no further, and
 // at rest it falls back.
 func TestThePaceFollowsTheLoad(t *testing.T) {

@@ -30,6 +30,7 @@ type tenure struct {
 	frozen   map[string]bool // keys of views of a newer schema
 	interval time.Duration
 	anchor   eventstore.Committed // the last commit the stored views cover
+	flushing bool                 // what is put was marked, and nothing older will follow
 }
 
 // Run takes the role of the writer: it catches up from the checkpoint and then
@@ -226,6 +227,8 @@ func (t *tenure) flush(ctx context.Context) error {
 	if len(batch) >= busyPuts {
 		t.interval = min(t.interval*4, t.v.cfg.MaxAge)
 	}
+	t.flushing = true
+	defer func() { t.flushing = false }()
 	return t.write(ctx, batch, upTo)
 }
 
@@ -294,7 +297,10 @@ func (t *tenure) put(ctx context.Context, batch map[eventstore.Key]eventstore.Ag
 		if t.frozen[key.String()] {
 			continue
 		}
-		view, err := t.view(ctx, key, t.v.newest(key, a))
+		if t.flushing {
+			a = t.v.newest(key, a)
+		}
+		view, err := t.view(ctx, key, a)
 		if errors.Is(err, eventstore.ErrCorrupt) {
 			t.v.cfg.Report(err)
 			continue
