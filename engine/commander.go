@@ -48,6 +48,7 @@ type Request struct {
 // sessions is what the commander needs of an event store.
 type sessions interface {
 	Load(ctx context.Context, key eventstore.Key) (eventstore.Aggregate, error)
+	Presume(key eventstore.Key) (agg eventstore.Aggregate, presumed bool)
 	Confirm(ctx context.Context, a eventstore.Aggregate) (eventstore.Aggregate, error)
 	Append(ctx context.Context, p eventstore.Proposal) (eventstore.Aggregate, error)
 	AppendPair(ctx context.Context, a, b eventstore.Proposal) (eventstore.Aggregate, eventstore.Aggregate, error)

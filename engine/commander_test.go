@@ -234,3 +234,33 @@ func TestDerivedIDs(t *testing.T) {
 		t.Errorf("made: %s", made)
 	}
 }
+
+// TestCreateThatPresumesWrongly has another engine, which knows nothing of a
+// session, make it again: what is stored counts, not what it presumed.
+func TestCreateThatPresumesWrongly(t *testing.T) {
+	b := newBench(t)
+	b.do(b.ask("s", domain.VerbCreate, onePlan, withID("first")))
+	for _, ask := range []struct {
+		what      string
+		request   Request
+		duplicate bool
+		code      domain.Code
+	}{
+		{"the same command", b.ask("s", domain.VerbCreate, onePlan, withID("first")), true, ""},
+		{"the same definition", b.ask("s", domain.VerbCreate, onePlan), true, ""},
+		{"another definition", b.ask("s", domain.VerbCreate, chainPlan), false, domain.CodeExists},
+		{"the same, tried", b.ask("s", domain.VerbCreate, chainPlan, dry), false, domain.CodeExists},
+	} {
+		_, b.cmd = b.another()
+		if ask.code != "" {
+			b.refuse(ask.request, ask.code)
+			continue
+		}
+		if reply := b.do(ask.request); reply.Duplicate != ask.duplicate || reply.Version != 1 {
+			t.Errorf("%s: %+v", ask.what, reply)
+		}
+	}
+	b.do(b.ask("s", domain.VerbDelete, `{}`))
+	_, b.cmd = b.another()
+	b.refuse(b.ask("s", domain.VerbCreate, onePlan), domain.CodeGone)
+}

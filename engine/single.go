@@ -15,14 +15,33 @@ type single struct {
 	c    *commander
 	r    Request
 	base eventstore.Aggregate
+	// presumed says that base was not read: what makes a session is decided as if
+	// there was none, and read only if the append or the rules say otherwise.
+	presumed bool
 }
 
 func (t *single) load(ctx context.Context) (err error) {
+	if makesSession(t.r.Verb) {
+		t.base, t.presumed = t.c.store.Presume(t.r.Key)
+		return nil
+	}
 	t.base, err = t.c.store.Load(ctx, t.r.Key)
 	return err
 }
 
-func (t *single) confirm(ctx context.Context) (bool, error) { return t.c.confirm(ctx, &t.base) }
+func (t *single) confirm(ctx context.Context) (bool, error) {
+	if !t.presumed {
+		return t.c.confirm(ctx, &t.base)
+	}
+	t.presumed = false
+	read, err := t.c.store.Load(ctx, t.r.Key)
+	if err != nil {
+		return false, err
+	}
+	t.base = read
+	_, err = t.c.confirm(ctx, &t.base)
+	return t.base.Last > 0, err
+}
 
 // confirm reads the newest state of a session and reports whether it is another.
 func (c *commander) confirm(ctx context.Context, a *eventstore.Aggregate) (bool, error) {

@@ -35,6 +35,17 @@ func (s *Store) Load(ctx context.Context, key Key) (Aggregate, error) {
 // Cached returns the aggregate of a session if it is in memory.
 func (s *Store) Cached(key Key) (Aggregate, bool) { return s.cache.peek(key) }
 
+// Presume returns the aggregate of a session that is likely to be new, without
+// asking the store: the cached one, or that of a session that was never created.
+// presumed says that it is the latter; an append to it is refused with ErrConflict
+// if the session is there, or was.
+func (s *Store) Presume(key Key) (agg Aggregate, presumed bool) {
+	if agg, ok := s.cache.peek(key); ok {
+		return agg, false
+	}
+	return empty(key), true
+}
+
 // Confirm returns the aggregate if it is the newest one at some moment after
 // the call, else the newest one, read again. The errors are those of Load.
 func (s *Store) Confirm(ctx context.Context, agg Aggregate) (Aggregate, error) {
