@@ -10,10 +10,12 @@ import (
 
 // The bounds of reading ahead.
 const (
-	// maxAhead is how many messages are fetched before a walk asks for them.
-	maxAhead = 64
-	// aheadAfter is how many messages a walk fetches one by one before it looks
-	// for a block that knows the next ones.
+	// maxWindow is how many messages are fetched at once, maxWindows how many
+	// such fetches a walk has under way or not yet used up.
+	maxWindow  = 64
+	maxWindows = 2
+	// aheadAfter is how many messages a walk gets one by one before it looks for a
+	// block that knows the next ones.
 	aheadAfter = 8
 )
 
@@ -31,18 +33,14 @@ type ahead struct {
 	top     uint64   // blocks before this one may be looked for
 	tried   uint64   // the block looked for last, and one
 	guesses []uint64 // descending, not yet fetched
-	flights []flight
+	windows []window
 }
 
-// flight is a message on its way.
-type flight struct {
-	seq  uint64
-	done chan landed
-}
-
-type landed struct {
-	m   Message
-	err error
+// window is a fetch of some messages, which may be under way.
+type window struct {
+	seqs []uint64 // that the walk has not come to
+	done chan map[uint64]Message
+	have map[uint64]Message // once it is done
 }
 
 // readAhead begins a walk from head. The block is the one whose end head is,
@@ -71,21 +69,27 @@ func (a *ahead) before(m Message) (Message, error) {
 	a.hops++
 	a.look(m)
 	a.launch()
-	if len(a.flights) > 0 && a.flights[0].seq == m.Prev {
-		next := a.flights[0]
-		a.flights = a.flights[1:]
-		if got := <-next.done; got.err == nil {
-			return got.m, nil
-		}
-	} else {
-		a.guesses, a.flights = nil, nil // guessed wrong; the answers go nowhere
+	if len(a.windows) == 0 || a.windows[0].seqs[0] != m.Prev {
+		a.guesses, a.windows = nil, nil // guessed wrong; the answers go nowhere
+		return a.s.driver.Get(a.ctx, m.Prev)
+	}
+	w := &a.windows[0]
+	if w.have == nil {
+		w.have = <-w.done
+	}
+	next, ok := w.have[m.Prev]
+	if w.seqs = w.seqs[1:]; len(w.seqs) == 0 {
+		a.windows = a.windows[1:]
+	}
+	if ok {
+		return next, nil
 	}
 	return a.s.driver.Get(a.ctx, m.Prev)
 }
 
 // look finds guesses if there are none and the walk seems to be a long one.
 func (a *ahead) look(m Message) {
-	if a.top == 0 || len(a.guesses)+len(a.flights) > 0 || a.hops <= aheadAfter && a.tried == 0 {
+	if a.top == 0 || len(a.guesses)+len(a.windows) > 0 || a.hops <= aheadAfter && a.tried == 0 {
 		return
 	}
 	n := blockOf(versionOf(m) - 1)
@@ -105,17 +109,33 @@ func (a *ahead) guess(b *block, m Message) {
 	slices.Reverse(a.guesses)
 }
 
-// launch keeps maxAhead messages on their way.
+// launch keeps maxWindows fetches ahead of the walk.
 func (a *ahead) launch() {
-	for len(a.guesses) > 0 && len(a.flights) < maxAhead {
-		f := flight{seq: a.guesses[0], done: make(chan landed, 1)}
-		a.guesses = a.guesses[1:]
-		a.flights = append(a.flights, f)
-		a.wg.Go(func() {
-			m, err := a.s.driver.Get(a.ctx, f.seq)
-			f.done <- landed{m, err}
-		})
+	for len(a.guesses) > 0 && len(a.windows) < maxWindows {
+		n := min(maxWindow, len(a.guesses))
+		w := window{seqs: a.guesses[:n], done: make(chan map[uint64]Message, 1)}
+		a.guesses = a.guesses[n:]
+		a.windows = append(a.windows, w)
+		a.wg.Go(func() { w.done <- a.s.fetch(a.ctx, w.seqs) })
 	}
+}
+
+// fetch gets what it can of some messages.
+func (s *Store) fetch(ctx context.Context, seqs []uint64) map[uint64]Message {
+	have := make(map[uint64]Message, len(seqs))
+	if f, ok := s.driver.(Fetcher); ok {
+		// What is missing for an error is asked for once more by the walk.
+		_ = f.Fetch(ctx, seqs, func(m Message) { have[m.Seq] = m })
+		return have
+	}
+	for _, seq := range seqs {
+		m, err := s.driver.Get(ctx, seq)
+		if err != nil {
+			return have
+		}
+		have[seq] = m
+	}
+	return have
 }
 
 // versionOf reads the version of a commit from the header, where it is for

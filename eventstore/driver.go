@@ -117,6 +117,14 @@ type Driver interface {
 	Info(ctx context.Context) (Info, error)
 }
 
+// Fetcher is a driver that can get many messages in less time than one by one.
+type Fetcher interface {
+	// Fetch calls fn for the messages with these sequences, in any order; it may
+	// leave some out, for which Get has to be asked then. The calls come one at a
+	// time, before Fetch returns.
+	Fetch(ctx context.Context, seqs []uint64, fn func(Message)) error
+}
+
 // CheckRecords is what every driver asks first of an append: at least one
 // record, each with a guard, no two for one session.
 func CheckRecords(records []Record) error {

@@ -59,6 +59,11 @@ func (d *Driver) direct(ctx context.Context, subject string, query []byte) (even
 	if err != nil {
 		return eventstore.Message{}, unavailable(err)
 	}
+	return d.answered(msg)
+}
+
+// answered reads the answer to a direct get.
+func (d *Driver) answered(msg *nats.Msg) (eventstore.Message, error) {
 	switch status := msg.Header.Get("Status"); status {
 	case "":
 	case "404":

@@ -24,6 +24,7 @@ var blockCases = []testCase{
 	{"a cut in a long history reads one block and what follows it", blocksBoundReads},
 	{"blocks that are missing, damaged, of others or wrong change no answer", blocksThatLie},
 	{"blocks that are missing are made again, byte for byte", blocksMadeAgain},
+	{"messages that are fetched together are those that are got one by one", fetchesWhatGetGives},
 	{"a short session has no blocks, and none is asked for", noBlocksForShort},
 	{"blocks of a session that is gone change nothing", blocksOfTheGone},
 	{"damage and foreign messages are found with blocks as without", blocksBesideDamage},
@@ -314,6 +315,34 @@ func blocksMadeAgain(w *world) {
 		w.equal("the blocks", sh.kept, want)
 	}
 	w.must(w.with(sh).MakeBlocks(w.ctx, key(1), true, func(eventstore.Block) error { return broken }))
+}
+
+func fetchesWhatGetGives(w *world) {
+	f, ok := w.Driver.(eventstore.Fetcher)
+	if !ok {
+		w.Skip("the driver gets messages one by one")
+	}
+	s := w.store(eventstore.Config{})
+	after := w.history(s, key(1), 20)
+	w.must(w.Foreign(w.ctx, key(1), []byte("not a commit")))
+	gone := w.run(s, key(2), plan(1), &domain.Delete{})
+	w.must(s.Compact(w.ctx, gone[1]))
+	seqs := []uint64{after[3].Seq, after[19].Seq, after[19].Seq + 1, gone[0].Seq, gone[1].Seq, 1 << 40, after[0].Seq}
+	have := map[uint64]eventstore.Message{}
+	w.must(f.Fetch(w.ctx, seqs, func(m eventstore.Message) { have[m.Seq] = m }))
+	for _, seq := range seqs {
+		m, err := w.Driver.Get(w.ctx, seq)
+		got, ok := have[seq]
+		if ok != (err == nil) {
+			w.Errorf("sequence %d: fetched %v; got one by one: %v", seq, ok, err)
+		}
+		w.equal(fmt.Sprint("message ", seq), got, m)
+	}
+	ended, cancel := context.WithCancel(w.ctx)
+	cancel()
+	if err := f.Fetch(ended, seqs, func(eventstore.Message) {}); err == nil {
+		w.Error("a fetch outlives its caller")
+	}
 }
 
 func noBlocksForShort(w *world) {
