@@ -55,7 +55,7 @@ type Session struct {
 	Version uint64 `json:"version"`
 	Commits uint64 `json:"commits"`
 	// Gone is set once the session was deleted or purged; nothing else of the
-	// session is left then but its id, user, state, times and counts.
+	// session is left then but its id, user, state, times, counts and Recent.
 	Gone *Tombstone `json:"gone,omitempty"`
 	// Recent are the command ids that were applied last, oldest first. A view
 	// keeps the last RecentMin.
