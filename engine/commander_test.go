@@ -252,6 +252,7 @@ func TestCreateThatPresumesWrongly(t *testing.T) {
 		{"the same, tried", b.ask("s", domain.VerbCreate, chainPlan, dry), false, domain.CodeExists},
 	} {
 		_, b.cmd = b.another()
+		b.pass(time.Second)
 		if ask.code != "" {
 			b.refuse(ask.request, ask.code)
 			continue
