@@ -14,7 +14,11 @@ import (
 // or all side by side.
 func history(b *testing.B, sessions int, sideBySide bool) *eventstore.Store {
 	b.Helper()
-	driver := eventstore.NewMemory()
+	return historyIn(b, eventstore.NewMemory(), sessions, sideBySide)
+}
+
+func historyIn(b *testing.B, driver eventstore.Driver, sessions int, sideBySide bool) *eventstore.Store {
+	b.Helper()
 	store, err := eventstore.Open(context.Background(), eventstore.Config{Driver: driver})
 	if err != nil {
 		b.Fatal(err)
@@ -67,9 +71,8 @@ func (w *benchWorld) do(k eventstore.Key, c domain.Command) {
 	}
 }
 
-func benchmarkRebuild(b *testing.B, sideBySide bool, store ViewStore) {
-	const sessions = 10_000
-	source := history(b, sessions, sideBySide)
+func benchmarkRebuild(b *testing.B, source *eventstore.Store, store ViewStore) {
+	b.Helper()
 	info, err := source.Info(context.Background())
 	if err != nil {
 		b.Fatal(err)
@@ -94,9 +97,23 @@ func benchmarkRebuild(b *testing.B, sideBySide bool, store ViewStore) {
 	b.ReportMetric(float64(commits)/b.Elapsed().Seconds(), "commits/s")
 }
 
-func BenchmarkRebuildOneAfterAnother(b *testing.B) { benchmarkRebuild(b, false, NewMemoryViews()) }
+// rebuilt is the number of sessions that are rebuilt.
+const rebuilt = 10_000
 
-func BenchmarkRebuildSideBySide(b *testing.B) { benchmarkRebuild(b, true, NewMemoryViews()) }
+func BenchmarkRebuildOneAfterAnother(b *testing.B) {
+	benchmarkRebuild(b, history(b, rebuilt, false), NewMemoryViews())
+}
+
+func BenchmarkRebuildSideBySide(b *testing.B) {
+	benchmarkRebuild(b, history(b, rebuilt, true), NewMemoryViews())
+}
+
+// BenchmarkRebuildOnJetStream has events and views on one server in files, which
+// runs in this process: its work counts too.
+func BenchmarkRebuildOnJetStream(b *testing.B) {
+	s := serve(b, b.TempDir())
+	benchmarkRebuild(b, historyIn(b, driverOn(b, s), rebuilt/2, false), openBucket(b, s, bucketConfig))
+}
 
 // measure reports the CPU time that each of n operations took since used.
 func measure(b *testing.B, used time.Duration, n int) {

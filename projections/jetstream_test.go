@@ -17,6 +17,17 @@ import (
 // engine does.
 func onServer(t *testing.T, s *server.Server) (*world, *KVViews) {
 	t.Helper()
+	views := openBucket(t, s, bucketConfig)
+	store, err := eventstore.Open(t.Context(), eventstore.Config{Driver: driverOn(t, s), Snapshots: SnapshotsOf(views)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{t: t, store: store, report: &reports{}}, views
+}
+
+// driverOn opens the event stream on a server, which is made if it is missing.
+func driverOn(t testing.TB, s *server.Server) eventstore.Driver {
+	t.Helper()
 	read := dial(t, s)
 	api, err := jetstream.New(read)
 	if err != nil {
@@ -30,12 +41,7 @@ func onServer(t *testing.T, s *server.Server) (*world, *KVViews) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = driver.Close() })
-	views := openBucket(t, s, bucketConfig)
-	store, err := eventstore.Open(t.Context(), eventstore.Config{Driver: driver, Snapshots: SnapshotsOf(views)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &world{t: t, store: store, report: &reports{}}, views
+	return driver
 }
 
 // Events and views on one server, over a restart of it.

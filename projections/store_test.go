@@ -16,7 +16,7 @@ import (
 )
 
 // serve starts a server without a listener.
-func serve(t *testing.T, dir string) *server.Server {
+func serve(t testing.TB, dir string) *server.Server {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoSigs: true, MaxPayload: 1 << 20})
 	if err != nil {
@@ -30,7 +30,7 @@ func serve(t *testing.T, dir string) *server.Server {
 	return s
 }
 
-func dial(t *testing.T, s *server.Server, options ...nats.Option) *nats.Conn {
+func dial(t testing.TB, s *server.Server, options ...nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect("", append(options, nats.InProcessServer(s))...)
 	if err != nil {
@@ -40,7 +40,7 @@ func dial(t *testing.T, s *server.Server, options ...nats.Option) *nats.Conn {
 	return nc
 }
 
-func openBucket(t *testing.T, s *server.Server, cfg KVConfig) *KVViews {
+func openBucket(t testing.TB, s *server.Server, cfg KVConfig) *KVViews {
 	t.Helper()
 	k, err := OpenKV(t.Context(), dial(t, s), dial(t, s), cfg)
 	if err != nil {
