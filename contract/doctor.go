@@ -26,6 +26,7 @@ type EngineReport struct {
 	JetStream JetStreamReport `json:"jetStream"`
 	Events    EventsReport    `json:"events"`
 	Lists     ListsReport     `json:"lists"`
+	Cache     CacheReport     `json:"cache"`
 	// Actions are those with a step that is ready or in flight, over all users, at
 	// most MaxActionReports of them, those that no worker serves first.
 	Actions []ActionReport `json:"actions"`
@@ -101,6 +102,16 @@ type ListsReport struct {
 	// ViewsBehind those that the stored views don't cover.
 	Behind      uint64 `json:"behind"`
 	ViewsBehind uint64 `json:"viewsBehind,omitempty"`
+}
+
+// CacheReport is how this engine's cache of sessions does. Hits and misses count
+// from its start.
+type CacheReport struct {
+	Hits     uint64 `json:"hits"`
+	Misses   uint64 `json:"misses"`
+	Sessions int    `json:"sessions"`
+	Bytes    int64  `json:"bytes"`
+	MaxBytes int64  `json:"maxBytes"`
 }
 
 // ActionReport is what there is of one action, over all users.

@@ -35,6 +35,7 @@ func (e *Engine) examine(ctx context.Context, p *parts, js jetstream.JetStream) 
 	}
 	failed := errors.Join(e.examineServer(ctx, p, js, &r), e.examineEvents(ctx, js, &r), e.examineQueue(ctx, js, &r))
 	p.examineLists(ctx, &r)
+	p.examineCache(&r)
 	p.examineActions(&r)
 	now, err := p.executor.readOnly.mark.Get(ctx)
 	if now.ID != "" {
@@ -104,6 +105,13 @@ func (e *Engine) examineEvents(ctx context.Context, js jetstream.JetStream, r *c
 		}
 	}
 	return nil
+}
+
+func (p *parts) examineCache(r *contract.EngineReport) {
+	st := p.store.Stats()
+	r.Cache = contract.CacheReport{
+		Hits: st.CacheHits, Misses: st.CacheMisses, Sessions: st.CacheSessions, Bytes: st.CacheBytes, MaxBytes: st.CacheLimit,
+	}
 }
 
 func (e *Engine) examineQueue(ctx context.Context, js jetstream.JetStream, r *contract.EngineReport) error {

@@ -175,6 +175,7 @@ func (c *cache) stats() Stats {
 		sh := &c.shards[i]
 		sh.mu.Lock()
 		st.CacheBytes += sh.bytes
+		st.CacheLimit += max(sh.limit, 0)
 		st.CacheSessions += len(sh.entries)
 		sh.mu.Unlock()
 	}

@@ -133,9 +133,9 @@ type Stats struct {
 	// ones that carry a guard and can't be read; each message counts once.
 	Foreign, Corrupt uint64
 	// CacheHits and CacheMisses count loads; CacheBytes and CacheSessions say
-	// what the cache holds now.
+	// what the cache holds now, and CacheLimit how many bytes it may hold.
 	CacheHits, CacheMisses uint64
-	CacheBytes             int64
+	CacheBytes, CacheLimit int64
 	CacheSessions          int
 	// SnapshotLoads and FullLoads count the misses that began from a snapshot
 	// and from nothing. SnapshotsRefused counts snapshots that did not prove to

@@ -43,7 +43,7 @@ func judge(reports []contract.EngineReport) []finding {
 	}
 	findings = append(findings, jetStreamFinding(r.JetStream), eventsFinding(r.Events), durabilityFinding(r), sizeFinding(r.Events))
 	for _, each := range reports {
-		findings = append(findings, listsFinding(each, each.Engine == r.Holder))
+		findings = append(findings, listsFinding(each, each.Engine == r.Holder), cacheFinding(each))
 	}
 	findings = append(findings, workersFindings(r)...)
 	return append(findings, queueFinding(r), deadFinding(r), readOnlyFinding(r.ReadOnly))
@@ -178,6 +178,29 @@ func sizeFinding(e contract.EventsReport) finding {
 		return finding{"size", levelWarn, fmt.Sprintf("%s; over %d the server no longer writes the stream's index and restarts slowly", says, slowIndex), "purge what is old, tombstones included: reprise cleanup scan"}
 	}
 	return finding{"size", levelOK, says, ""}
+}
+
+// A cache that is full and answers less than half of the loads is too small, once
+// there were enough to tell.
+const (
+	tellingLoads = 10_000
+	fullCache    = 90 // percent
+	poorHitRate  = 50 // percent
+)
+
+func cacheFinding(r contract.EngineReport) finding {
+	c := r.Cache
+	loads := c.Hits + c.Misses
+	if loads == 0 {
+		return finding{"cache", levelOK, fmt.Sprintf("engine %s has loaded no session yet", r.Engine), ""}
+	}
+	rate := c.Hits * 100 / loads
+	says := fmt.Sprintf("engine %s had %d%% of %s in its cache, which holds %s in %s of %s",
+		r.Engine, rate, plural(int(loads), "load"), plural(c.Sessions, "session"), sized(uint64(c.Bytes)), sized(uint64(c.MaxBytes))) //nolint:gosec // a count
+	if loads > tellingLoads && rate < poorHitRate && c.Bytes*100 > c.MaxBytes*fullCache {
+		return finding{"cache", levelWarn, says, "give it more: reprise serve --cache"}
+	}
+	return finding{"cache", levelOK, says, ""}
 }
 
 func listsFinding(r contract.EngineReport, holds bool) finding {

@@ -61,7 +61,13 @@ func TestDoctorSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		"many deletes":      {func(r *contract.EngineReport) { r.Events.Deleted = slowIndex + 1 }, levelWarn, "size", "1000001 interior deletes"},
 		"as many as may be": {func(r *contract.EngineReport) { r.Events.Deleted = slowIndex }, levelOK, "size", "1000000 interior deletes"},
 		"warming":           {func(r *contract.EngineReport) { r.Lists.Ready = false }, levelWarn, "lists", "still building"},
-		"views behind":      {func(r *contract.EngineReport) { r.Lists.ViewsBehind = farBehind + 1 }, levelWarn, "lists", "views are 10001 commits behind"},
+		"a small cache": {func(r *contract.EngineReport) {
+			r.Cache = contract.CacheReport{Hits: 5000, Misses: 15000, Sessions: 9, Bytes: 95, MaxBytes: 100}
+		}, levelWarn, "cache", "25% of 20000 loads"},
+		"a cold cache": {func(r *contract.EngineReport) {
+			r.Cache = contract.CacheReport{Hits: 10, Misses: 90, Sessions: 9, Bytes: 9, MaxBytes: 100}
+		}, levelOK, "cache", "10% of 100 loads"},
+		"views behind": {func(r *contract.EngineReport) { r.Lists.ViewsBehind = farBehind + 1 }, levelWarn, "lists", "views are 10001 commits behind"},
 		"no worker": {func(r *contract.EngineReport) {
 			r.Actions = []contract.ActionReport{{Action: "deploy", Ready: 3}, {Action: "exec", Ready: 1, Served: true}}
 		}, levelWarn, "workers", "no worker serves deploy, and 3 steps wait for one"},

@@ -26,14 +26,22 @@ type serveFlags struct {
 	// perAction and perUser bound the steps that are with workers; 0 for none.
 	perAction, perUser int
 	metadata           []string
-	level              slog.Level
-	guarding           guarding
-	limits             engine.Limits
-	cleanup            serveCleanup
-	cleaning           engine.CleanupConfig
+	// cache is how much memory sessions may take, in megabytes.
+	cache    int
+	level    slog.Level
+	guarding guarding
+	limits   engine.Limits
+	cleanup  serveCleanup
+	cleaning engine.CleanupConfig
 	// embed says that serve starts its own NATS server; checkServe sets it.
 	embed bool
 }
+
+// defaultCache and maxCache are megabytes.
+const (
+	defaultCache = 512
+	maxCache     = 1 << 20
+)
 
 // serverCommands are those that serve, or are about this program.
 func (a *app) serverCommands() []*cobra.Command {
@@ -97,6 +105,7 @@ func (a *app) serveFlags(cmd *cobra.Command, s *serveFlags) {
 	f.StringVar(&s.guarding.ca, "tls-ca", "", "`FILE` with the authority of clients' certificates, which are required then")
 	f.IntVar(&s.replicas, "replicas", 1, "`N` replicas of every stream, on a cluster")
 	f.BoolVar(&s.grouped, "group-commit", false, "with --nats: that server has sync_always; write commits in groups that share the syncs")
+	f.IntVar(&s.cache, "cache", defaultCache, "`MB` of memory for sessions at most; what is not there is read from the store")
 	f.StringSliceVar(&s.metadata, "metadata-keys", nil, "metadata `KEYS` that lists may filter by")
 	f.IntVar(&s.perAction, "max-per-action", 0, "at most `N` steps of one action with workers at once (default: any number)")
 	f.IntVar(&s.perUser, "max-per-user", 0, "at most `N` steps of one user with workers at once (default: any number)")
@@ -136,6 +145,9 @@ func (a *app) checkServe(cmd *cobra.Command, s *serveFlags) error {
 	}
 	if s.perAction < 0 || s.perUser < 0 {
 		return usage(cmd, "--max-per-action and --max-per-user take 1 and more, or 0 for any number")
+	}
+	if s.cache < 1 || s.cache > maxCache {
+		return usage(cmd, "--cache %d: use 1 to %d megabytes", s.cache, maxCache)
 	}
 	if err := s.sync.check(cmd); err != nil {
 		return err
@@ -179,7 +191,7 @@ func (a *app) serve(ctx context.Context, s *serveFlags) error {
 		Prefix: a.flags.prefix, Memory: node.Storage() == jetstream.MemoryStorage,
 		Replicas: s.replicas, GroupCommit: s.grouped, MetadataKeys: s.metadata, Logger: log,
 		MaxPerAction: s.perAction, MaxPerUser: s.perUser, Limits: s.limits, Trouble: node.Trouble, Cleanup: s.cleaning,
-		Disk: s.disk(),
+		Disk: s.disk(), CacheBytes: int64(s.cache) << 20,
 	})
 	if err == nil {
 		err = a.serveEngine(ctx, node, cfg)
