@@ -16,12 +16,13 @@ func Markdown() string {
 		fmt.Fprintf(&b, "### %s, in account %s\n\n| way | subject | for |\n|---|---|---|\n", role, role.account())
 		for _, r := range table {
 			if r.Role == role {
-				subject := strings.ReplaceAll(fill(r.Subject, n, "<name>", "<action>"), "{stream}", "<stream>")
+				subject := strings.NewReplacer("{stream}", "<stream>", "{own}", "<own>").Replace(fill(r.Subject, n, "<name>", "<action>"))
 				fmt.Fprintf(&b, "| %s | `%s` | %s |\n", r.Way, subject, r.For)
 			}
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "`<stream>` is each of `%s`.\n", strings.Join(Streams(n), "`, `"))
+	own := ownStreams(n)
+	fmt.Fprintf(&b, "`<own>` is each of `%s`; `<stream>` is each of these and `%s`.\n", strings.Join(own, "`, `"), Streams(n)[len(own)])
 	return b.String()
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -127,14 +129,35 @@ resolver {
 }
 
 // NSC returns the commands that put the accounts under an operator that is kept
-// with nsc, which signs them again with its own key.
+// with nsc, which signs them again with its own key. They are run again after every
+// revocation: that is how its server learns of it.
 func (r *Realm) NSC() string {
 	var b strings.Builder
+	b.WriteString(`# For nsc, with the operator selected whose server is meant (nsc env -o NAME), its
+# key at hand, and the server's URL known to it (nsc edit operator --account-jwt-server-url).
+# Run them again after each auth revoke.
+`)
 	for _, name := range accountNames() {
-		if name != accountSystem {
-			fmt.Fprintf(&b, "nsc import account --file %s --force\n", r.path(accountDir, r.state.Accounts[name]+".jwt"))
+		if name == accountSystem {
+			continue // the operator has one
 		}
+		file := r.path(accountDir, r.state.Accounts[name]+".jwt")
+		if whole, err := filepath.Abs(file); err == nil {
+			file = whole
+		}
+		fmt.Fprintf(&b, "nsc import account --file %s --force --overwrite\n", shellWord(file))
 	}
 	b.WriteString("nsc push --all\n")
 	return b.String()
+}
+
+// plainWord is what a shell takes as it stands.
+var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// shellWord writes a word so that a shell takes it for one.
+func shellWord(word string) string {
+	if plainWord.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -21,10 +21,14 @@ func InboxPrefix(name string) string { return inboxRoot + name }
 // Streams returns the names of every stream of an engine, those of its buckets
 // included.
 func Streams(n contract.Names) []string {
+	return append(ownStreams(n), "OBJ_"+n.ArchiveBucket())
+}
+
+// ownStreams are those that an engine makes. The archive's is made by operators.
+func ownStreams(n contract.Names) []string {
 	return []string{
 		n.EventsStream(), n.QueueStream(), n.DeadStream(), n.WorkStream(), n.LeaseStream(), auditStream(n),
 		"KV_" + n.SessionsBucket(), "KV_" + n.HistoryBucket(), "KV_" + n.ControlBucket(), "KV_" + settingsBucket(n),
-		"OBJ_" + n.ArchiveBucket(),
 	}
 }
 
@@ -54,12 +58,20 @@ func (r Right) subjects(n contract.Names, name string, actions []string) []strin
 		return list
 	}
 	subject := fill(r.Subject, n, name, "")
-	if !strings.Contains(subject, "{stream}") {
-		return []string{subject}
+	switch {
+	case strings.Contains(subject, "{stream}"):
+		return each(subject, "{stream}", Streams(n))
+	case strings.Contains(subject, "{own}"):
+		return each(subject, "{own}", ownStreams(n))
 	}
-	list := Streams(n)
-	for i, stream := range list {
-		list[i] = strings.ReplaceAll(subject, "{stream}", stream)
+	return []string{subject}
+}
+
+// each puts every stream into a subject.
+func each(subject, place string, streams []string) []string {
+	list := make([]string, len(streams))
+	for i, stream := range streams {
+		list[i] = strings.ReplaceAll(subject, place, stream)
 	}
 	return list
 }

@@ -69,7 +69,7 @@ func requests(n contract.Names, name string) []string {
 			p+".queue."+who+"."+probeID+".start",
 			p+".qry."+who+".get", p+".qry."+who+".list", p+".qry."+who+".history", p+".qry."+who+".list.more",
 			p+".wrk."+who+"."+otherAction+".serve", p+".wrk."+who+"."+otherAction+"."+who+"."+probeID+".claim",
-			p+".adm."+who+".cmd."+otherName+"."+probeID+".hold", p+".adm."+who+".cleanup.scan",
+			p+".adm."+who+".cmd."+otherName+"."+probeID+".hold", p+".adm."+who+".cleanup.scan", p+".adm."+who+".doctor",
 			p+".evt."+who+"."+probeID, p+".live."+who+"."+probeID, p+".work."+otherAction+"."+who+"."+probeID+".c.s",
 			p+".lease."+who+"."+probeID+".c.s.1", p+".dead."+who+"."+probeID+".start", p+".audit."+probeID,
 			"$KV."+n.SessionsBucket()+"."+who+"."+probeID, "$KV."+n.HistoryBucket()+"."+who+"."+probeID+".0", "_INBOX."+who+"."+probeID,

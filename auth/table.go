@@ -80,8 +80,9 @@ type Right struct {
 	Role Role
 	Way  Way
 	// Subject has places to fill in: {prefix} of the engine, {name} of the
-	// credential, {action} of a worker, {stream} for each stream of the engine, and
-	// {events}, {work}, {dead}, {audit}, {views}, {sessions}, {history}, {control}, {settings}
+	// credential, {action} of a worker, {stream} for each stream of the engine, {own}
+	// for each that it makes itself, and {events}, {work}, {dead}, {audit}, {views},
+	// {sessions}, {history}, {control}, {settings}
 	// and {archive} for names of streams and buckets.
 	Subject string
 	// For says what it is for.
@@ -154,14 +155,17 @@ var table = []Right{
 	{RoleEngine, Send, "{prefix}.audit.>", "reports", inside},
 	{RoleEngine, Send, "$JS.API.INFO", "the limits of the store", inside},
 	{RoleEngine, Send, "$JS.API.STREAM.NAMES", "finding streams", inside},
-	{RoleEngine, Send, "$JS.API.STREAM.CREATE.{stream}", "making its streams", inside},
-	{RoleEngine, Send, "$JS.API.STREAM.UPDATE.{stream}", "adjusting them", inside},
+	{RoleEngine, Send, "$JS.API.STREAM.CREATE.{own}", "making its streams", inside},
+	{RoleEngine, Send, "$JS.API.STREAM.UPDATE.{own}", "adjusting them", inside},
 	{RoleEngine, Send, "$JS.API.STREAM.INFO.{stream}", "checking them", inside},
 	{RoleEngine, Send, "$JS.API.STREAM.PURGE.{stream}", "removing what was deleted", inside},
 	{RoleEngine, Send, "$JS.API.STREAM.MSG.GET.{stream}", "reading what decides", inside},
 	{RoleEngine, Send, "$JS.API.STREAM.MSG.DELETE.{stream}", "withdrawing tasks", inside},
-	{RoleEngine, Send, "$JS.API.CONSUMER.*.{stream}", "following its streams", inside},
-	{RoleEngine, Send, "$JS.API.CONSUMER.*.{stream}.>", "following its streams", inside},
+	{RoleEngine, Send, "$JS.API.CONSUMER.CREATE.{stream}", "following its streams", inside},
+	{RoleEngine, Send, "$JS.API.CONSUMER.CREATE.{stream}.>", "following its streams", inside},
+	{RoleEngine, Send, "$JS.API.CONSUMER.INFO.{stream}.*", "whether a worker waits for tasks", inside},
+	{RoleEngine, Send, "$JS.API.CONSUMER.LIST.{stream}", "for which actions workers wait", inside},
+	{RoleEngine, Send, "$JS.API.CONSUMER.DELETE.{stream}.*", "an end to following", inside},
 	{RoleEngine, Send, "$JS.API.CONSUMER.MSG.NEXT.{stream}.*", "following its streams", inside},
 	{RoleEngine, Send, "$JS.API.DIRECT.GET.{stream}", "reading", inside},
 	{RoleEngine, Send, "$JS.API.DIRECT.GET.{stream}.>", "reading", inside},

@@ -50,7 +50,7 @@ func encode(body any) ([]byte, error) {
 
 // ask sends a request and reads whether it was refused.
 func (w *world) ask(subject string, body any, settings ...setting) (answer, error) {
-	nc, err := w.conn()
+	nc, err := w.connFor(subject)
 	if err != nil {
 		return answer{}, err
 	}

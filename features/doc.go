@@ -3,9 +3,10 @@
 // NATS server, with nothing but requests of a plain NATS client.
 //
 //	*.feature           the promises; one file a capability, one Rule a promise
-//	features_test.go    runs all of them on every storage
+//	features_test.go    runs all of them on every storage, isolation with credentials too
 //	review_test.go      keeps docs/review.md and the style of the features true
 //	service_test.go     an embedded server with an engine, and its restarts
+//	badges_test.go      credentials of everybody's own, and reaching for what is another's
 //	world_test.go       what one scenario knows
 //	ask_test.go         requests, answers and queries
 //	plan_test.go        plans of sessions, good and bad

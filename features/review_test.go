@@ -180,7 +180,8 @@ func review(all []scenario) string {
 	var b strings.Builder
 	b.WriteString("# The review list and its scenarios\n\n" +
 		"Every check of the review list is carried out by scenarios in `features/`, on memory\n" +
-		"storage and on file storage, with requests of a plain NATS client. This file is made\n" +
+		"storage and on file storage, with requests of a plain NATS client; those of isolation.feature\n" +
+		"once more with credentials of everybody's own. This file is made\n" +
 		"from them: `cd features && UPDATE=1 go test -run TestReviewListIsMapped`.\n\n" +
 		"| check | | scenarios |\n|---|---|---|\n")
 	for i, c := range reviewList() {

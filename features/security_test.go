@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,8 +14,6 @@ import (
 	"reprise/auth"
 	"reprise/contract"
 	"reprise/domain"
-	"reprise/engine"
-	"reprise/natsnode"
 )
 
 // unheard is how long a request that nobody should answer is waited for.
@@ -70,27 +67,12 @@ func (w *world) credentials(sc *godog.ScenarioContext) {
 
 // start starts a server with credentials, and an engine on it.
 func (s *secured) start() error {
-	dir := s.newDir()
-	var err error
-	if s.realm, err = auth.Init(filepath.Join(dir, "auth"), auth.Config{}); err != nil {
-		return err
-	}
-	server, err := s.realm.Server()
+	svc, err := startService(storage{name: "credentials", memory: true, badged: true}, s.newDir())
 	if err != nil {
 		return err
 	}
-	guard := natsnode.Auth(server)
-	s.svc = &service{}
-	if s.svc.node, err = natsnode.StartEmbedded(natsnode.Options{Memory: true, Listen: "127.0.0.1:0", MinFree: -1, Auth: &guard}); err != nil {
-		return err
-	}
-	dial, err := s.realm.Engine(s.svc.node.Dial)
-	if err != nil {
-		return err
-	}
-	return s.svc.run(engine.Config{Dial: dial, Memory: true, Accounts: &engine.Accounts{
-		Users: s.realm.Account(auth.RoleUser), Workers: s.realm.Account(auth.RoleWorker), Auditors: s.realm.Account(auth.RoleAuditor),
-	}})
+	s.svc, s.realm = svc, svc.badges.realm
+	return nil
 }
 
 // as connects as somebody; what the server denies is noted.

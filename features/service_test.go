@@ -21,6 +21,10 @@ type storage struct {
 	// memory storage lives as long as its server: a restart of the service is
 	// one of the engine alone then.
 	memory bool
+	// badged is set where everybody needs credentials of their own.
+	badged bool
+	// features are the files of the features that run on it; all if empty.
+	features []string
 }
 
 // startBound bounds the start and the stop of a service.
@@ -32,6 +36,8 @@ type service struct {
 	dir     string
 	node    *natsnode.Node
 	engines []*running
+	// badges are the credentials on badged storage.
+	badges *badges
 }
 
 // running is an engine that runs.
@@ -59,6 +65,13 @@ func (s *service) startNode() error {
 	} else {
 		opts.DataDir = s.dir
 	}
+	if s.storage.badged {
+		guard, err := s.guard()
+		if err != nil {
+			return err
+		}
+		opts.Auth = guard
+	}
 	node, err := natsnode.StartEmbedded(opts)
 	s.node = node
 	return err
@@ -66,7 +79,14 @@ func (s *service) startNode() error {
 
 // startEngine starts one more engine on the server and waits until it answers.
 func (s *service) startEngine() error {
-	return s.run(engine.Config{Dial: s.node.Dial, Memory: s.storage.memory})
+	cfg := engine.Config{Dial: s.node.Dial, Memory: s.storage.memory}
+	if s.storage.badged {
+		var err error
+		if cfg.Dial, cfg.Accounts, err = s.badges.engine(s.node.Dial); err != nil {
+			return err
+		}
+	}
+	return s.run(cfg)
 }
 
 // run starts an engine and waits until it answers.
@@ -110,6 +130,7 @@ func (s *service) stopEngines() error {
 // stop ends everything.
 func (s *service) stop() error {
 	err := s.stopEngines()
+	s.badges.hangUp()
 	if s.node == nil {
 		return err
 	}

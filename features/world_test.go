@@ -30,6 +30,8 @@ type world struct {
 	newDir func() string
 	nc     *nats.Conn
 
+	// users are the ids of those who were named so far.
+	users sync.Map
 	// aliases are the real names of users who have one.
 	aliases map[string]string
 	// seen is the version of a session after the last Given that changed it.
@@ -90,6 +92,14 @@ func (w *world) hangUp() {
 	}
 }
 
+// connFor is the connection of whoever a subject says sends it.
+func (w *world) connFor(subject string) (*nats.Conn, error) {
+	if !w.svc.storage.badged {
+		return w.conn()
+	}
+	return w.svc.badges.connFor(w.names, subject, w.svc.node.URL())
+}
+
 // conn is the scenario's connection.
 func (w *world) conn() (*nats.Conn, error) {
 	w.mu.Lock()
@@ -107,7 +117,9 @@ func (w *world) user(name string) string {
 	if full, ok := w.aliases[name]; ok {
 		name = full
 	}
-	return fmt.Sprintf("%s-%d", name, w.number)
+	id := fmt.Sprintf("%s-%d", name, w.number)
+	w.users.Store(id, true)
+	return id
 }
 
 // saw notes how far an answer says the service is.

@@ -33,6 +33,9 @@ type Remote struct {
 	// Selected takes the context that is selected in the nats CLI where neither
 	// a URL nor a context is named.
 	Selected bool
+	// Own refuses a context that leads to the JetStream of another domain, or to one
+	// under another prefix: what runs an engine uses that of the server it connects to.
+	Own bool
 	// Options are added to every connection; they win over all else.
 	Options []nats.Option
 	// Getenv replaces os.Getenv.
@@ -46,6 +49,7 @@ type target struct {
 	url     string
 	domain  string
 	prefix  string
+	own     bool
 	options []nats.Option
 }
 
@@ -103,6 +107,7 @@ func (r Remote) resolve() (*target, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.own = r.Own
 	t.options = append(t.options, r.Options...)
 	return t, nil
 }
@@ -141,7 +146,7 @@ func (t *target) checkJetStream(ctx context.Context, nc *nats.Conn) error {
 	_, err = js.AccountInfo(ctx)
 	switch {
 	case err == nil:
-		return nil
+		return t.checkOwn(ctx, nc)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return problemf(ErrNoJetStream, err, "JetStream is not enabled for this account on %s; enable it in the server's configuration, or use an account that has it", t.shown())
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
@@ -150,6 +155,46 @@ func (t *target) checkJetStream(ctx context.Context, nc *nats.Conn) error {
 		return problemf(ErrNoJetStream, err, "JetStream does not answer on %s: check that these credentials may use $JS.API.>, and that the cluster has a leader", t.shown())
 	}
 	return problemf(ErrNoJetStream, err, "JetStream is not available on %s: %s", t.shown(), err)
+}
+
+// checkOwn refuses the JetStream of another domain or prefix, where only the
+// server's own will do.
+func (t *target) checkOwn(ctx context.Context, nc *nats.Conn) error {
+	switch {
+	case !t.own:
+		return nil
+	case t.prefix != "" && strings.TrimSuffix(t.prefix, ".") != ownAPI:
+		return problemf(ErrOptions, nil, "the NATS context names the JetStream API prefix %s; an engine works with the JetStream of the account it connects with, so connect it with an account that has JetStream", t.prefix)
+	case t.prefix != "" || t.domain == "":
+		return nil
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	info, err := js.AccountInfo(ctx)
+	if err == nil && info.Domain == t.domain {
+		return nil
+	}
+	return problemf(ErrOptions, err, "the NATS context names the JetStream domain %s, which is not that of %s; an engine works with the JetStream of the server it connects to, so connect it to a server of that domain", t.domain, t.shown())
+}
+
+// ownAPI is the JetStream API of a connection's own account and server.
+const ownAPI = "$JS.API"
+
+// JetStreamAPI returns the first tokens of the JetStream API that the context of a
+// Remote names: $JS.API if it names none. It returns ErrOptions.
+func JetStreamAPI(r Remote) (string, error) {
+	t, err := r.resolve()
+	switch {
+	case err != nil:
+		return "", err
+	case t.prefix != "":
+		return strings.TrimSuffix(t.prefix, "."), nil
+	case t.domain != "":
+		return "$JS." + t.domain + ".API", nil
+	}
+	return ownAPI, nil
 }
 
 func (t *target) jetStream(nc *nats.Conn, opts ...jetstream.JetStreamOpt) (jetstream.JetStream, error) {

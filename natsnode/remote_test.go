@@ -3,9 +3,11 @@ package natsnode
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -316,6 +318,66 @@ func TestDomain(t *testing.T) {
 	}
 	if _, err := connectTo(t, Remote{URL: url, Context: "first", Getenv: env(values)}); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("a server without TLS: %v", err)
+	}
+}
+
+// TestOwnJetStream: what runs an engine takes the server's own JetStream, also by its
+// domain's name, and no other.
+func TestOwnJetStream(t *testing.T) {
+	url := serve(t, func(o *server.Options) { o.JetStreamDomain = "hub" })
+	values := contexts(t, map[string]string{
+		"context/hub.json":    `{"jetstream_domain":"hub"}`,
+		"context/plain.json":  `{"jetstream_api_prefix":"$JS.API"}`,
+		"context/prefix.json": `{"jetstream_api_prefix":"$JS.hub.API"}`,
+	})
+	for _, name := range []string{"hub", "plain"} {
+		if _, err := connectTo(t, Remote{URL: url, Context: name, Own: true, Getenv: env(values)}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	_, err := connectTo(t, Remote{URL: url, Context: "prefix", Own: true, Getenv: env(values)})
+	if !errors.Is(err, ErrOptions) {
+		t.Errorf("another prefix gives %v", err)
+	}
+	wantSentence(t, err, "JetStream API prefix $JS.hub.API")
+}
+
+// TestOwnJetStreamOfAnotherDomain: a leaf node reaches the hub's JetStream by the name
+// of its domain; an engine there is refused.
+func TestOwnJetStreamOfAnotherDomain(t *testing.T) {
+	var hub *server.Options
+	serve(t, func(o *server.Options) {
+		hub, o.JetStreamDomain, o.LeafNode.Host, o.LeafNode.Port = o, "hub", "127.0.0.1", server.RANDOM_PORT
+	})
+	leaf := serve(t, func(o *server.Options) {
+		o.JetStreamDomain = "leaf"
+		o.LeafNode.Remotes = []*server.RemoteLeafOpts{{URLs: []*url.URL{{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", hub.LeafNode.Port)}}}}
+	})
+	values := contexts(t, map[string]string{"context/hub.json": `{"jetstream_domain":"hub"}`})
+	eventually(t, "the hub's JetStream at the leaf node", func() bool {
+		_, err := connectTo(t, Remote{URL: leaf, Context: "hub", Getenv: env(values)})
+		return err == nil
+	})
+	_, err := connectTo(t, Remote{URL: leaf, Context: "hub", Own: true, Getenv: env(values)})
+	if !errors.Is(err, ErrOptions) {
+		t.Errorf("the hub's JetStream for an engine at the leaf node gives %v", err)
+	}
+	wantSentence(t, err, "JetStream domain hub")
+}
+
+func TestJetStreamAPI(t *testing.T) {
+	values := contexts(t, map[string]string{
+		"context/domain.json": `{"jetstream_domain":"hub"}`,
+		"context/prefix.json": `{"jetstream_api_prefix":"other.API."}`,
+		"context/none.json":   `{}`,
+	})
+	for name, want := range map[string]string{"domain": "$JS.hub.API", "prefix": "other.API", "none": "$JS.API", "": "$JS.API"} {
+		if got, err := JetStreamAPI(Remote{Context: name, Getenv: env(values)}); err != nil || got != want {
+			t.Errorf("%q: %q, %v; want %q", name, got, err, want)
+		}
+	}
+	if _, err := JetStreamAPI(Remote{Context: "missing", Getenv: env(values)}); !errors.Is(err, ErrOptions) {
+		t.Errorf("a missing context gives %v", err)
 	}
 }
 

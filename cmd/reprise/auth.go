@@ -227,10 +227,10 @@ func (a *app) revokeAuth(ctx context.Context, f *authFlags, role auth.Role, name
 	if err != nil {
 		return fmt.Errorf("%s %s is revoked, but no server was told: %w", role, name, err)
 	}
-	said := "no server runs; the next one knows"
+	said := "nobody serves " + a.dataDir() + " now; the next server there knows. Tell one elsewhere with --nats URL, or with what `reprise auth config --nsc` prints"
 	if dial != nil {
 		if err := realm.Tell(ctx, dial); err != nil {
-			return fmt.Errorf("%s %s is revoked, but the server was not told: %w", role, name, err)
+			return fmt.Errorf("%s %s is revoked, but the server was not told (one under an operator of nsc is told with what `reprise auth config --nsc` prints): %w", role, name, err)
 		}
 		said = "the server knows, and has closed its connections"
 	}
@@ -275,18 +275,28 @@ operator that is kept with nsc.`,
 			if err != nil {
 				return err
 			}
-			text := realm.NSC()
-			if !f.nsc {
-				text, err = realm.ServerConfig()
-			}
-			if err == nil {
-				_, err = io.WriteString(a.out, text)
-			}
-			return err
+			return a.printAuth(realm, f.nsc)
 		},
 	}
 	cmd.Flags().BoolVar(&f.nsc, "nsc", false, "print commands for nsc instead")
 	return cmd
+}
+
+// printAuth writes the accounts as a server takes them, or nsc. They are brought up
+// to date first, where the keys for that are at hand.
+func (a *app) printAuth(realm *auth.Realm, nsc bool) error {
+	if err := realm.Refresh(); err != nil {
+		return err
+	}
+	text := realm.NSC()
+	if !nsc {
+		var err error
+		if text, err = realm.ServerConfig(); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(a.out, text)
+	return err
 }
 
 func (a *app) authTest(f *authFlags) *cobra.Command {

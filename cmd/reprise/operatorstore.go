@@ -102,7 +102,7 @@ func (a *app) openOperatorStore(ctx context.Context, o opening) (*operatorStore,
 // directory, or one in this process.
 func (a *app) openNode(ctx context.Context, o opening) (*natsnode.Node, error) {
 	if o.dir == "" {
-		node, err := natsnode.Connect(ctx, natsnode.Remote{URL: o.url, Context: o.context, Getenv: a.getenv})
+		node, err := natsnode.Connect(ctx, natsnode.Remote{URL: o.url, Context: o.context, Own: o.make, Getenv: a.getenv})
 		if errors.Is(err, natsnode.ErrOptions) && o.context != "" {
 			err = fmt.Errorf("%w; a directory that is not there yet is written ./%s", err, o.context)
 		}

@@ -57,7 +57,9 @@ func (a *app) serveCommand() *cobra.Command {
 on: with file storage in a data directory, and a port for every NATS client.
 
 On a server of yours (--nats, --context, or the NATS_* variables of the nats CLI)
-it makes its streams if they are missing and checks them if they are not.
+it makes its streams if they are missing and checks them if they are not. They
+are in the JetStream of that server: a context that names the JetStream domain of
+another, or another API prefix, is refused.
 
 An interrupt or SIGTERM drains: commands in flight are answered first.`,
 		Example: `  reprise serve
@@ -206,7 +208,9 @@ func (a *app) serveNode(ctx context.Context, s *serveFlags, g *guard, log *slog.
 		if err != nil {
 			return nil, err
 		}
-		return natsnode.Connect(ctx, natsnode.Remote{URL: a.flags.nats, Context: a.flags.context, Options: options, Getenv: a.getenv, Logger: log})
+		return natsnode.Connect(ctx, natsnode.Remote{
+			URL: a.flags.nats, Context: a.flags.context, Own: true, Options: options, Getenv: a.getenv, Logger: log,
+		})
 	}
 	if err := s.guarding.refuse(s.listen, g); err != nil {
 		return nil, err

@@ -47,7 +47,8 @@ account, or sends requests from this machine; so it serves nothing by itself.
          "headers": {}, "expectStatus": [200]}
 
 It works for the engine of the server that is named, else for the process that
-serves the data directory. An interrupt or SIGTERM drains: steps in flight may
+serves the data directory; from the JetStream domain or API prefix that a context
+names, unless it has credentials of reprise auth. An interrupt or SIGTERM drains: steps in flight may
 end, for the time of --drain, then they are stopped and given back. A second one
 stops at once.`,
 		Example: `  reprise worker --actions exec,http
@@ -130,9 +131,13 @@ func (a *app) work(ctx context.Context, f *workerFlags, served map[string]string
 		return err
 	}
 	defer nc.Close()
+	api, err := a.workerAPI()
+	if err != nil {
+		return err
+	}
 	w, err := worker.New(nc, worker.Config{
 		ID: f.id, Names: names, Concurrency: f.concurrency, Lease: time.Duration(f.lease),
-		DrainTimeout: time.Duration(f.drain), Logger: log,
+		DrainTimeout: time.Duration(f.drain), APIPrefix: api, Logger: log,
 	})
 	if err != nil {
 		return &usageError{err.Error()}
@@ -181,6 +186,16 @@ func (a *app) dialWorker(log *slog.Logger, me ...nats.Option) (*nats.Conn, error
 		remote.URL = info.URL
 	}
 	return natsnode.Dial(remote, "reprise worker", watched...)
+}
+
+// workerAPI is the JetStream API from which tasks are pulled: that of the context,
+// else the server's own. The account of credentials that `reprise auth` made has the
+// tasks under the latter alone, wherever they come from.
+func (a *app) workerAPI() (string, error) {
+	if !a.remote() || a.credsName() != "" {
+		return worker.DefaultAPIPrefix, nil
+	}
+	return natsnode.JetStreamAPI(natsnode.Remote{URL: a.flags.nats, Context: a.flags.context, Getenv: a.getenv})
 }
 
 // announceWorker says once what is served, by whom and for which server.

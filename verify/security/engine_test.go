@@ -29,7 +29,7 @@ func TestEnginesHaveWhatTheyNeed(t *testing.T) {
 	})
 	must(t, root, n.AdminCommand("root", "ada", "one", domain.VerbHold), "{}")
 	must(t, root, n.AdminCommand("root", "ada", "one", domain.VerbUnhold), "{}")
-	for _, name := range []string{contract.AdminScan, contract.AdminStatus, contract.AdminPurge, contract.AdminRepair} {
+	for _, name := range []string{contract.AdminDoctor, contract.AdminScan, contract.AdminStatus, contract.AdminPurge, contract.AdminRepair} {
 		body := "{}"
 		if name == contract.AdminPurge {
 			body = `{"filter":{"olderThan":"0s"}}`

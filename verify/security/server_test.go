@@ -2,13 +2,11 @@ package security
 
 import (
 	"maps"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"reprise/auth"
@@ -33,39 +31,10 @@ func TestServerElsewhere(t *testing.T) {
 		t.Error("the configuration holds a secret")
 	}
 	text = strings.ReplaceAll(text, `"./`, `"`+dir+"/")
-	file := filepath.Join(dir, "server.conf")
-	if err := os.WriteFile(file, []byte("listen: 127.0.0.1:-1\n"+text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	opts, err := server.ProcessConfigFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts.NoSigs, opts.NoLog = true, true
-	ns, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	if !ns.ReadyForConnections(patience) {
-		t.Fatal("the server does not accept connections")
-	}
-	look, err := realm.EngineOptions()
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := natsnode.Connect(t.Context(), natsnode.Remote{URL: ns.ClientURL(), Options: look, Getenv: func(string) string { return "" }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, realm: realm, node: node, names: realm.Names(), log: &lockedText{}, handed: map[string][]byte{}}
-	w.startEngine(realm, node.Dial)
+	ns := serverElsewhere(t, dir, "listen: 127.0.0.1:-1\n"+text)
+	w := elsewhere(t, realm, ns)
 	must(t, w.as(auth.RoleUser, "ada"), w.names.Command("ada", "s", domain.VerbCreate), onePlan)
-	dial := func(name string, options ...nats.Option) (*nats.Conn, error) {
-		return nats.Connect(ns.ClientURL(), options...)
-	}
-	proofs, err := realm.Prove(t.Context(), dial)
+	proofs, err := realm.Prove(t.Context(), dialTo(ns))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +43,7 @@ func TestServerElsewhere(t *testing.T) {
 			t.Errorf("%s: %v", p.Role, p.Wrong)
 		}
 	}
-	w.revoked(t, dial)
+	w.revoked(t, dialTo(ns))
 }
 
 // TestRevocation: what is revoked ends at once, stays ended, and can be replaced.
