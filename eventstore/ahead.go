@@ -49,7 +49,7 @@ func (s *Store) readAhead(ctx context.Context, head Message, b *block) *ahead {
 	a := &ahead{s: s}
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	if s.blocks != nil {
-		a.top = blockOf(versionOf(head))
+		a.top = BlockOf(versionOf(head))
 	}
 	if b != nil {
 		a.tried = b.Number + 1
@@ -92,7 +92,7 @@ func (a *ahead) look(m Message) {
 	if a.top == 0 || len(a.guesses)+len(a.windows) > 0 || a.hops <= aheadAfter && a.tried == 0 {
 		return
 	}
-	n := blockOf(versionOf(m) - 1)
+	n := BlockOf(versionOf(m) - 1)
 	if n >= a.top || n+1 == a.tried {
 		return
 	}

@@ -39,13 +39,13 @@ type Block struct {
 }
 
 // EndsBlock reports whether a commit is the last one of its block.
-func EndsBlock(c *domain.Commit) bool { return nextBlock(c) > blockOf(c.Version) }
+func EndsBlock(c *domain.Commit) bool { return nextBlock(c) > BlockOf(c.Version) }
 
-// blockOf returns the block of a commit whose first version is given.
-func blockOf(version uint64) uint64 { return (max(version, 1) - 1) / BlockSize }
+// BlockOf returns the block of a commit whose first version is given.
+func BlockOf(version uint64) uint64 { return (max(version, 1) - 1) / BlockSize }
 
 // nextBlock returns the block of the commit after c.
-func nextBlock(c *domain.Commit) uint64 { return blockOf(c.LastVersion() + 1) }
+func nextBlock(c *domain.Commit) uint64 { return BlockOf(c.LastVersion() + 1) }
 
 // block is what is kept, as JSON in gzip, whose checksum tells damage.
 type block struct {
@@ -61,9 +61,9 @@ type block struct {
 // end returns the sequence of the last commit.
 func (b *block) end() uint64 { return b.Seqs[len(b.Seqs)-1] }
 
-// encodeBlock makes a block of the commits with these sequences, the last of
-// which led to the aggregate. Remembered command ids are left out.
-func encodeBlock(number uint64, seqs []uint64, a Aggregate) (Block, error) {
+// NewBlock makes a block of all its commits, whose sequences are given in order;
+// the last of them led to the aggregate. Remembered command ids are left out.
+func NewBlock(number uint64, seqs []uint64, a Aggregate) (Block, error) {
 	state, err := domain.Marshal(forgetful(a.Session))
 	if err != nil {
 		return Block{}, err
@@ -155,7 +155,7 @@ func (s *Store) anchor(ctx context.Context, key Key, number uint64) *anchor {
 	m, err := s.driver.Get(ctx, b.end())
 	if err == nil && m.Key == key && m.Guarded && Hash(m.Body) == b.Hash {
 		c, err := s.codec.Decode(m)
-		if err == nil && blockOf(c.Commit.Version) == number && EndsBlock(c.Commit) && c.Commit.Tombstone() == nil {
+		if err == nil && BlockOf(c.Commit.Version) == number && EndsBlock(c.Commit) && c.Commit.Tombstone() == nil {
 			s.loads.blocks.Add(1)
 			return &anchor{Committed: c, block: b, message: m}
 		}
@@ -179,20 +179,20 @@ func (a *anchor) aggregate() (Aggregate, bool) {
 // whole returns how many blocks lie before that of the last message of a
 // session; 0 if the session has ended or there are none to be used.
 func (s *Store) whole(head Message) uint64 {
-	if s.blocks == nil || blockOf(versionOf(head)) == 0 {
+	if s.blocks == nil || BlockOf(versionOf(head)) == 0 {
 		return 0
 	}
 	c, err := s.codec.Decode(head)
 	if err != nil || c.Commit.Tombstone() != nil {
 		return 0
 	}
-	return blockOf(c.Commit.Version)
+	return BlockOf(c.Commit.Version)
 }
 
 // near returns a message from which it is not far back to the commit that holds
 // a version: the end of that one's block, else head.
 func (s *Store) near(ctx context.Context, head Message, version uint64) (Message, *block) {
-	if n := blockOf(version); n < s.whole(head) {
+	if n := BlockOf(version); n < s.whole(head) {
 		if a := s.anchor(ctx, head.Key, n); a != nil {
 			return a.message, a.block
 		}

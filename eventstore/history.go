@@ -25,7 +25,7 @@ func (s *Store) Commits(ctx context.Context, key Key, fromVersion uint64, fn fun
 func (s *Store) commits(ctx context.Context, head Message, fromVersion uint64, fn func(Committed) error) error {
 	seg := segment{s: s, from: max(fromVersion, 1), fn: fn}
 	top, missing := s.whole(head), false
-	for n := blockOf(seg.from); n < top; {
+	for n := BlockOf(seg.from); n < top; {
 		a := s.anchor(ctx, head.Key, n)
 		if a == nil {
 			missing = true
@@ -154,7 +154,7 @@ func (s *Store) blockBefore(ctx context.Context, head Message, cut Cut) (Aggrega
 	top := s.whole(head)
 	switch {
 	case cut.Version > 0:
-		top = min(top, blockOf(cut.Version+1))
+		top = min(top, BlockOf(cut.Version+1))
 	case cut.Seq < head.Seq:
 		top = uint64(sort.Search(int(top), func(n int) bool {
 			a := s.anchor(ctx, head.Key, uint64(n))

@@ -27,7 +27,7 @@ func (s *Store) MakeBlocks(ctx context.Context, key Key, all bool, put func(Bloc
 	} else {
 		m.findLast(ctx)
 	}
-	if blockOf(m.agg.Session.Version+1) >= m.top {
+	if BlockOf(m.agg.Session.Version+1) >= m.top {
 		return nil
 	}
 	err = s.commits(ctx, head, m.agg.Session.Version+1, m.take)
@@ -98,8 +98,8 @@ func (m *maker) take(c Committed) error {
 	if !EndsBlock(c.Commit) {
 		return nil
 	}
-	if n := blockOf(c.Commit.Version); !m.kept[n] {
-		b, err := encodeBlock(n, m.seqs, m.agg)
+	if n := BlockOf(c.Commit.Version); !m.kept[n] {
+		b, err := NewBlock(n, m.seqs, m.agg)
 		if err == nil {
 			err = m.put(b)
 		}

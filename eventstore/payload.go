@@ -129,7 +129,7 @@ func (s *Store) collectBlock(ctx context.Context, head Message, newest uint64, w
 	head, b := s.near(ctx, head, newest)
 	oldest := newest
 	for id, have := range wanted {
-		if have == nil && (b == nil || blockOf(id.version) == b.Number) {
+		if have == nil && (b == nil || BlockOf(id.version) == b.Number) {
 			oldest = min(oldest, id.version)
 		}
 	}

@@ -42,18 +42,26 @@ type Blocks struct {
 	cfg  BlocksConfig
 	kick chan struct{} // wakes the holder
 
+	trails  trails // of the Runner's goroutine
 	mu      sync.Mutex
 	holding bool
 	jobs    map[eventstore.Key]blockJob
 }
 
-// blockJob says what a session waits for. A larger one covers a smaller one.
-type blockJob int
+// blockJob is what a session waits for.
+type blockJob struct {
+	kind  blockKind
+	ended trail // of blockReady
+}
+
+// blockKind says what is to be done. A larger one covers a smaller one.
+type blockKind int
 
 const (
-	blocksBehind blockJob = iota + 1 // those behind the last one
-	blocksAll                        // every one that is missing
-	blocksGone                       // their removal
+	blockReady   blockKind = iota + 1 // one of which everything is known
+	blocksBehind                      // those behind the last one
+	blocksAll                         // every one that is missing
+	blocksGone                        // their removal
 )
 
 // NewBlocks checks the configuration. It starts nothing.
@@ -64,7 +72,7 @@ func NewBlocks(cfg BlocksConfig) (*Blocks, error) {
 	if cfg.Report == nil {
 		cfg.Report = func(error) {}
 	}
-	return &Blocks{cfg: cfg, kick: make(chan struct{}, 1), jobs: map[eventstore.Key]blockJob{}}, nil
+	return &Blocks{cfg: cfg, kick: make(chan struct{}, 1), trails: trails{}, jobs: map[eventstore.Key]blockJob{}}, nil
 }
 
 // Name returns "history blocks".
@@ -78,14 +86,31 @@ func (b *Blocks) Start(_ context.Context, info eventstore.Info) (uint64, error) 
 
 // Apply is called by the Runner. It only notes what is due and never blocks.
 func (b *Blocks) Apply(_ context.Context, c Change) error {
-	switch {
-	case c.Commit.LastVersion() <= eventstore.BlockSize:
-	case c.Commit.Tombstone() != nil:
-		b.mark(c.Key, blocksGone)
+	if c.Commit.LastVersion() < eventstore.BlockSize {
+		return nil
+	}
+	if !b.held() {
+		clear(b.trails)
+		return nil
+	}
+	if c.Commit.Tombstone() != nil {
+		delete(b.trails, c.Key)
+		b.mark(c.Key, blockJob{kind: blocksGone})
+		return nil
+	}
+	switch ended, ok := b.trails.follow(c); {
+	case ok:
+		b.mark(c.Key, blockJob{kind: blockReady, ended: ended})
 	case eventstore.EndsBlock(c.Commit):
-		b.mark(c.Key, blocksBehind)
+		b.mark(c.Key, blockJob{kind: blocksBehind})
 	}
 	return nil
+}
+
+func (b *Blocks) held() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.holding
 }
 
 // Skip is called by the Runner.
@@ -96,16 +121,19 @@ func (b *Blocks) CaughtUp(uint64) {}
 
 // Lacking is for eventstore.Config: a walk has found blocks missing. On an
 // instance that stands by it does nothing.
-func (b *Blocks) Lacking(key eventstore.Key) { b.mark(key, blocksAll) }
+func (b *Blocks) Lacking(key eventstore.Key) { b.mark(key, blockJob{kind: blocksAll}) }
 
 func (b *Blocks) mark(key eventstore.Key, job blockJob) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	known := b.jobs[key]
-	if !b.holding || known == 0 && len(b.jobs) >= maxBlockJobs {
+	before, waits := b.jobs[key]
+	if !b.holding || !waits && len(b.jobs) >= maxBlockJobs {
 		return
 	}
-	b.jobs[key] = max(known, job)
+	if waits {
+		job = blockJob{kind: max(before.kind, job.kind, blocksBehind)}
+	}
+	b.jobs[key] = job
 	select {
 	case b.kick <- struct{}{}:
 	default:
@@ -123,7 +151,7 @@ func (b *Blocks) Run(ctx context.Context) error {
 			return nil
 		case <-b.kick:
 		}
-		for key, job := b.next(); job != 0; key, job = b.next() {
+		for key, job := b.next(); job.kind != 0; key, job = b.next() {
 			if err := b.do(ctx, key, job); err != nil && ctx.Err() == nil {
 				b.failed(ctx, key, job, err)
 			}
@@ -141,7 +169,7 @@ func (b *Blocks) hold(on bool) {
 	clear(b.jobs)
 }
 
-// next takes a job; 0 if there is none.
+// next takes a job; the zero value if there is none.
 func (b *Blocks) next() (eventstore.Key, blockJob) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -149,16 +177,24 @@ func (b *Blocks) next() (eventstore.Key, blockJob) {
 		delete(b.jobs, key)
 		return key, job
 	}
-	return eventstore.Key{}, 0
+	return eventstore.Key{}, blockJob{}
 }
 
 func (b *Blocks) do(ctx context.Context, key eventstore.Key, job blockJob) error {
 	ctx, cancel := context.WithTimeout(ctx, blockTimeout)
 	defer cancel()
-	if job == blocksGone {
+	switch job.kind {
+	case blocksGone:
 		return b.cfg.Store.Remove(ctx, key)
+	case blockReady:
+		block, err := job.ended.block()
+		if err != nil {
+			return err
+		}
+		return b.cfg.Store.Put(ctx, block)
+	case blocksBehind, blocksAll:
 	}
-	return b.cfg.Source.MakeBlocks(ctx, key, job == blocksAll, func(block eventstore.Block) error {
+	return b.cfg.Source.MakeBlocks(ctx, key, job.kind == blocksAll, func(block eventstore.Block) error {
 		return b.cfg.Store.Put(ctx, block)
 	})
 }
@@ -170,7 +206,7 @@ func (b *Blocks) failed(ctx context.Context, key eventstore.Key, job blockJob, e
 	if errors.Is(err, eventstore.ErrCorrupt) {
 		return
 	}
-	if sleep(ctx, blockPause) == nil && job == blocksGone {
+	if sleep(ctx, blockPause) == nil && job.kind == blocksGone {
 		b.mark(key, job)
 	}
 }

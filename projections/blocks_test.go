@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"sync"
 	"testing"
@@ -163,16 +164,22 @@ func blocked(t *testing.T) (*world, *Blocks, *blockShelf) {
 // grow takes a session to a version.
 func (w *world) grow(k eventstore.Key, version uint64) {
 	w.t.Helper()
-	a := w.create(k)
-	for i := 0; a.Session.Version < version; i++ {
-		a = w.do(k, &domain.SetMetadata{Set: map[string]string{"note": strconv.Itoa(i)}})
+	a, err := w.store.Load(w.t.Context(), k)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if a.Session.Version == 0 {
+		a = w.create(k)
+	}
+	for a.Session.Version < version {
+		a = w.do(k, &domain.SetMetadata{Set: map[string]string{"note": strconv.FormatUint(a.Session.Version, 10)}})
 	}
 }
 
 func TestBlocksOfLongSessionsAreKeptAndGoWithThem(t *testing.T) {
 	w, b, shelf := blocked(t)
 	stop := w.background(b.Run)
-	eventually(t, "the role", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.holding })
+	eventually(t, "the role", b.held)
 	w.runner(b)
 	w.grow(key("ada", "short"), 200)
 	w.grow(key("ada", "long"), 3*eventstore.BlockSize)
@@ -217,3 +224,80 @@ func TestBlocksNeedTheirParts(t *testing.T) {
 }
 
 var errNoBucket = errors.New("no bucket")
+
+// Behind the first block of a session its blocks are made of what the runner
+// brings, whether that comes at once or late, and are those that the events give.
+func TestBlocksOfWhatTheRunnerBrings(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		w, b, shelf := blocked(t)
+		stop := w.background(b.Run)
+		eventually(t, "the role", b.held)
+		k := key("ada", "long")
+		const blocks = 5
+		if late {
+			w.grow(k, 2*eventstore.BlockSize+40)
+		}
+		feed := &lagging{Blocks: b, gate: make(chan struct{})}
+		if !late {
+			close(feed.gate)
+		}
+		w.runner(feed)
+		w.grow(k, blocks*eventstore.BlockSize)
+		if late {
+			close(feed.gate)
+		}
+		eventually(t, "the blocks", func() bool { return shelf.count() == blocks })
+		want := &blockShelf{kept: map[string][]byte{}}
+		again, err := eventstore.Open(t.Context(), eventstore.Config{Driver: w.driver, Blocks: want})
+		if err == nil {
+			err = again.MakeBlocks(t.Context(), k, true, func(block eventstore.Block) error { return want.Put(t.Context(), block) })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(shelf.kept, want.kept) {
+			t.Errorf("late %v: the blocks are not those of the events", late)
+		}
+		stop()
+	}
+}
+
+// lagging brings nothing before its gate is open.
+type lagging struct {
+	*Blocks
+
+	gate chan struct{}
+}
+
+func (l *lagging) Apply(ctx context.Context, c Change) error {
+	<-l.gate
+	return l.Blocks.Apply(ctx, c)
+}
+
+func TestATrailThatMissesACommitMakesNoBlock(t *testing.T) {
+	w := newWorld(t)
+	w.grow(key("ada", "long"), 3*eventstore.BlockSize)
+	for _, missing := range []uint64{0, 300, 512, 600} {
+		known, fold := trails{}, newFolder(0, w.store)
+		made := 0
+		err := w.store.Commits(t.Context(), key("ada", "long"), 0, func(c eventstore.Committed) error {
+			after, err := fold.fold(t.Context(), c)
+			if c.Commit.Version == missing || err != nil {
+				return err
+			}
+			if ended, ok := known.follow(Change{Committed: c, After: after}); ok {
+				made++
+				if len(ended.seqs) != eventstore.BlockSize {
+					t.Errorf("without version %d block %d has %d commits", missing, ended.number, len(ended.seqs))
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := map[uint64]int{0: 2, 300: 1, 512: 0, 600: 1}[missing]; made != want {
+			t.Errorf("without version %d there are %d blocks and should be %d", missing, made, want)
+		}
+	}
+}
