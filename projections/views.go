@@ -20,7 +20,7 @@ const (
 	// defaultMaxAge is how long it waits under load, so that commits fold.
 	defaultMaxAge = 2 * time.Second
 	// defaultMaxBatch is the number of changed sessions that are put at once.
-	defaultMaxBatch = 16384
+	defaultMaxBatch = 65536
 )
 
 // ViewsConfig configures Views.

@@ -196,7 +196,7 @@ func cacheFinding(r contract.EngineReport) finding {
 	}
 	rate := c.Hits * 100 / loads
 	says := fmt.Sprintf("engine %s had %d%% of %s in its cache, which holds %s in %s of %s",
-		r.Engine, rate, plural(int(loads), "load"), plural(c.Sessions, "session"), sized(uint64(c.Bytes)), sized(uint64(c.MaxBytes))) //nolint:gosec // a count
+		r.Engine, rate, plural(int(loads), "load"), plural(c.Sessions, "session"), sized(uint64(c.Bytes)), sized(uint64(c.MaxBytes)))
 	if loads > tellingLoads && rate < poorHitRate && c.Bytes*100 > c.MaxBytes*fullCache {
 		return finding{"cache", levelWarn, says, "give it more: reprise serve --cache"}
 	}
