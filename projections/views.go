@@ -38,7 +38,7 @@ type ViewsConfig struct {
 	Healed func(eventstore.Aggregate)
 	// MinAge and MaxAge are how long a change waits for its put at rest and
 	// under load; 0 means 50 ms and 2 s. MaxBatch is how many changed sessions
-	// wait at most; 0 means 16384.
+	// wait at most; 0 means 65536.
 	MinAge, MaxAge time.Duration
 	MaxBatch       int
 	// FoldLimit is the number of sessions whose states are kept in a catch-up;
