@@ -95,4 +95,20 @@ func TestALongHistoryHasBlocksWhichGoWithTheSession(t *testing.T) {
 	})
 	h.command("s1", domain.VerbDelete, domain.Delete{Reason: "over"})
 	h.waitForBlocks(0)
+
+	// What a crash left behind, beside the blocks of a session that lives.
+	h.command("s2", domain.VerbCreate, domain.Definition{KeepOpen: true})
+	for _, subject := range []string{"ann.s1.0", "ann.s1.1", "ann.s2.0"} {
+		if _, err := js.Publish(t.Context(), "$KV."+contract.Default().HistoryBucket()+"."+subject, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := h.operate(contract.AdminRepair, contract.RepairRequest{Apply: true}); got.report.Purged != 2 || got.report.Failed != 0 {
+		t.Errorf("the repair reports %+v", got.report)
+	}
+	h.waitForBlocks(1)
+	if got := h.operate(contract.AdminRepair, contract.RepairRequest{Apply: true, Rebuild: true}); got.report.Failed != 0 {
+		t.Errorf("the rebuild reports %+v", got.report)
+	}
+	h.waitForBlocks(0)
 }
