@@ -52,6 +52,9 @@ type executor struct {
 	// follow may restrict a worker's wish for the next step of a chain; it may be
 	// nil.
 	follow func(*Request)
+	// ownAction gives workers the next step of a chain only if it is of the action in
+	// their subject: where there are credentials, the server vouches for no other.
+	ownAction bool
 	// trouble says why nothing can be stored; it may be nil.
 	trouble func() error
 	// readOnly lets commands through; nil lets all.
@@ -84,8 +87,8 @@ func (x *executor) submit(r Request, a address, body []byte, done func(contract.
 }
 
 func (x *executor) do(r Request) (contract.Reply, error) {
-	if r.Verb == domain.VerbSucceed && x.follow != nil {
-		x.follow(&r)
+	if r.Verb == domain.VerbSucceed {
+		x.restrict(&r)
 	}
 	if err := x.storable(r); err != nil {
 		return contract.Reply{}, err
@@ -100,6 +103,17 @@ func (x *executor) do(r Request) (contract.Reply, error) {
 		err = x.alive(ctx, r)
 	}
 	return reply, err
+}
+
+// restrict takes from a worker's wish for the next step what it can't have.
+func (x *executor) restrict(r *Request) {
+	if cmd, ok := r.Command.(*domain.Succeed); ok && x.ownAction && cmd.Actions != nil {
+		own := *cmd
+		own.Actions, r.Command = nil, &own
+	}
+	if x.follow != nil {
+		x.follow(r)
+	}
 }
 
 // storable rejects a command that could not be stored, rather than to let it

@@ -117,6 +117,37 @@ func TestStolenClaims(t *testing.T) {
 	}
 }
 
+// TestActionsAreTheCredentials: a worker that asks for the next step of a chain gets
+// none of an action that its credentials don't list, whatever its body says, and
+// learns nothing of it.
+func TestActionsAreTheCredentials(t *testing.T) {
+	w := newWorld(t)
+	n := w.names
+	ada := w.as(auth.RoleUser, "ada")
+	must(t, ada, n.Command("ada", "s", domain.VerbCreate), `{"chains":[{"id":"c","steps":[
+		{"id":"a","action":"build"},{"id":"b","action":"build"},{"id":"s","action":"deploy","input":{"key":"secret"}}]}]}`)
+	must(t, ada, n.Command("ada", "s", domain.VerbStart), "{}")
+	amber := w.as(auth.RoleWorker, "amber", "build")
+	must(t, amber, n.Worker("amber", "build", "ada", "s", domain.VerbClaim), `{"chain":"c","step":"a"}`)
+	succeed := n.Worker("amber", "build", "ada", "s", domain.VerbSucceed)
+	m := must(t, amber, succeed, `{"chain":"c","step":"a","attempt":1,"claimNext":true,"actions":["deploy"]}`)
+	if !strings.Contains(string(m.Data), `"claimed"`) {
+		t.Errorf("the next step of its own action was not given: %s", m.Data)
+	}
+	m = must(t, amber, succeed, `{"chain":"c","step":"b","attempt":1,"claimNext":true,"actions":["build","deploy"]}`)
+	if strings.Contains(string(m.Data), "claimed") || strings.Contains(string(m.Data), "secret") {
+		t.Errorf("a worker of build was given a step of deploy: %s", m.Data)
+	}
+	m = must(t, ada, n.Query("ada", contract.QueryGet), `{"session":"s"}`)
+	var got contract.GetReply
+	if err := json.Unmarshal(m.Data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if step := got.Session.Chain("c").Step("s"); step.Status != domain.StepStatusPending {
+		t.Errorf("the step of deploy is %s", step.Status)
+	}
+}
+
 // TestClaimedIdentities: neither bodies nor headers choose who somebody is.
 func TestClaimedIdentities(t *testing.T) {
 	w := newWorld(t)
