@@ -127,7 +127,14 @@ func (r Remote) context() (settings, error) {
 
 // check connects once and looks at the server and the account.
 func (t *target) check(ctx context.Context) error {
-	nc, err := nats.Connect(t.url, append([]nats.Option{nats.Name("reprise check")}, t.options...)...)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	denied := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			cancel(err)
+		}
+	})
+	nc, err := nats.Connect(t.url, append([]nats.Option{nats.Name("reprise check"), denied}, t.options...)...)
 	if err != nil {
 		return unreachable(t.shown(), err)
 	}
@@ -151,6 +158,8 @@ func (t *target) checkJetStream(ctx context.Context, nc *nats.Conn) error {
 		return problemf(ErrNoJetStream, err, "JetStream is not enabled for this account on %s; enable it in the server's configuration, or use an account that has it", t.shown())
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
 		return problemf(ErrNoJetStream, err, "JetStream is not enabled on %s; start that server with -js, or let reprise embed one", t.shown())
+	case errors.Is(context.Cause(ctx), nats.ErrPermissionViolation):
+		return problemf(ErrNoJetStream, err, "these credentials may not use $JS.API.> on %s, and so not its JetStream", t.shown())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return problemf(ErrNoJetStream, err, "JetStream does not answer on %s: check that these credentials may use $JS.API.>, and that the cluster has a leader", t.shown())
 	}

@@ -63,6 +63,9 @@ func TestAuth(t *testing.T) {
 	if out := want(t, exitFailed, mine, "session", "list", "--user", "bob"); !strings.Contains(out, "these credentials do not allow it") {
 		t.Errorf("another's sessions: %s", out)
 	}
+	if out := want(t, exitFailed, mine, "session", "export", "--all", "-f", filepath.Join(dir, "mine.jsonl")); !strings.Contains(out, "this is for operators") {
+		t.Errorf("an export with a user's credentials: %s", out)
+	}
 	if out := want(t, exitOK, env, "auth", "test"); !strings.Contains(out, "auditor") {
 		t.Errorf("auth test says %s", out)
 	}

@@ -106,6 +106,9 @@ func (a *app) openNode(ctx context.Context, o opening) (*natsnode.Node, error) {
 		if errors.Is(err, natsnode.ErrOptions) && o.context != "" {
 			err = fmt.Errorf("%w; a directory that is not there yet is written ./%s", err, o.context)
 		}
+		if errors.Is(err, natsnode.ErrNoJetStream) && a.credsName() != "" {
+			err = fmt.Errorf("%w; with credentials of reprise auth this is for operators: reprise auth add operator NAME", err)
+		}
 		return node, err
 	}
 	if !o.make && !isDir(o.dir) {
