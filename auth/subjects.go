@@ -19,8 +19,13 @@ const inboxRoot = "_INBOX."
 func InboxPrefix(name string) string { return inboxRoot + name }
 
 // Streams returns the names of every stream of an engine, those of its buckets
-// included.
+// included, and of what operators keep beside them.
 func Streams(n contract.Names) []string {
+	return append(engineStreams(n), "KV_"+migrationBucket(n))
+}
+
+// engineStreams are those that an engine works with.
+func engineStreams(n contract.Names) []string {
 	return append(ownStreams(n), "OBJ_"+n.ArchiveBucket())
 }
 
@@ -35,6 +40,9 @@ func ownStreams(n contract.Names) []string {
 // auditStream is the stream of reports.
 func auditStream(n contract.Names) string { return strings.ToUpper(n.Prefix()) + "_AUDIT" }
 
+// migrationBucket is the bucket of how far a migration is.
+func migrationBucket(n contract.Names) string { return n.Prefix() + "_migration" }
+
 // settingsBucket is the bucket of what operators have set.
 func settingsBucket(n contract.Names) string { return n.Prefix() + "_settings" }
 
@@ -43,7 +51,7 @@ func fill(subject string, n contract.Names, name, action string) string {
 	return strings.NewReplacer(
 		"{prefix}", n.Prefix(), "{name}", name, "{action}", action,
 		"{events}", n.EventsStream(), "{work}", n.WorkStream(), "{dead}", n.DeadStream(), "{audit}", auditStream(n),
-		"{sessions}", n.SessionsBucket(), "{history}", n.HistoryBucket(), "{control}", n.ControlBucket(), "{settings}", settingsBucket(n), "{archive}", n.ArchiveBucket(), "{views}", "KV_"+n.SessionsBucket(),
+		"{sessions}", n.SessionsBucket(), "{history}", n.HistoryBucket(), "{control}", n.ControlBucket(), "{settings}", settingsBucket(n), "{archive}", n.ArchiveBucket(), "{migration}", migrationBucket(n), "{views}", "KV_"+n.SessionsBucket(),
 	).Replace(subject)
 }
 
@@ -60,7 +68,9 @@ func (r Right) subjects(n contract.Names, name string, actions []string) []strin
 	subject := fill(r.Subject, n, name, "")
 	switch {
 	case strings.Contains(subject, "{stream}"):
-		return each(subject, "{stream}", Streams(n))
+		return each(subject, "{stream}", engineStreams(n))
+	case strings.Contains(subject, "{any}"):
+		return each(subject, "{any}", Streams(n))
 	case strings.Contains(subject, "{own}"):
 		return each(subject, "{own}", ownStreams(n))
 	}

@@ -80,10 +80,11 @@ type Right struct {
 	Role Role
 	Way  Way
 	// Subject has places to fill in: {prefix} of the engine, {name} of the
-	// credential, {action} of a worker, {stream} for each stream of the engine, {own}
-	// for each that it makes itself, and {events}, {work}, {dead}, {audit}, {views},
-	// {sessions}, {history}, {control}, {settings}
-	// and {archive} for names of streams and buckets.
+	// credential, {action} of a worker; {own} for each stream that the engine makes,
+	// {stream} for each that it works with, {any} for these and what operators keep
+	// beside them; and {events}, {work}, {dead}, {audit}, {views}, {sessions},
+	// {history}, {control}, {settings}, {archive} and {migration} for names of streams
+	// and buckets.
 	Subject string
 	// For says what it is for.
 	For   string
@@ -127,18 +128,19 @@ var table = []Right{
 	{RoleOperator, Send, "$KV.{sessions}.>", "import, migration and rebuild", inside},
 	{RoleOperator, Send, "$KV.{control}.>", "waiting for and replacing the holder", inside},
 	{RoleOperator, Send, "$KV.{settings}.>", "setting what engines obey", inside},
+	{RoleOperator, Send, "$KV.{migration}.>", "how far a migration is", inside},
 	{RoleOperator, Send, "{prefix}.control.>", "asking engines whether they obey", inside},
 	{RoleOperator, Send, "$JS.API.INFO", "the limits of the store", inside},
 	{RoleOperator, Send, "$JS.API.STREAM.NAMES", "finding streams", inside},
-	{RoleOperator, Send, "$JS.API.STREAM.*.{stream}", "the engine's streams: make, look at, purge", inside},
-	{RoleOperator, Send, "$JS.API.STREAM.MSG.*.{stream}", "their messages", inside},
-	{RoleOperator, Send, "$JS.API.CONSUMER.*.{stream}", "their consumers", inside},
-	{RoleOperator, Send, "$JS.API.CONSUMER.*.{stream}.>", "their consumers", inside},
-	{RoleOperator, Send, "$JS.API.CONSUMER.MSG.NEXT.{stream}.*", "reading them in order", inside},
-	{RoleOperator, Send, "$JS.API.DIRECT.GET.{stream}", "reading them", inside},
-	{RoleOperator, Send, "$JS.API.DIRECT.GET.{stream}.>", "reading them", inside},
-	{RoleOperator, Send, "$JS.ACK.{stream}.>", "reading them in order", inside},
-	{RoleOperator, Send, "$JS.FC.{stream}.>", "reading them in order", inside},
+	{RoleOperator, Send, "$JS.API.STREAM.*.{any}", "the engine's streams: make, look at, purge", inside},
+	{RoleOperator, Send, "$JS.API.STREAM.MSG.*.{any}", "their messages", inside},
+	{RoleOperator, Send, "$JS.API.CONSUMER.*.{any}", "their consumers", inside},
+	{RoleOperator, Send, "$JS.API.CONSUMER.*.{any}.>", "their consumers", inside},
+	{RoleOperator, Send, "$JS.API.CONSUMER.MSG.NEXT.{any}.*", "reading them in order", inside},
+	{RoleOperator, Send, "$JS.API.DIRECT.GET.{any}", "reading them", inside},
+	{RoleOperator, Send, "$JS.API.DIRECT.GET.{any}.>", "reading them", inside},
+	{RoleOperator, Send, "$JS.ACK.{any}.>", "reading them in order", inside},
+	{RoleOperator, Send, "$JS.FC.{any}.>", "reading them in order", inside},
 	{RoleOperator, Send, "$SRV.>", "statistics of the engines", inside},
 	{RoleOperator, Receive, "{prefix}.live.*.>", "everybody's commits as they happen", inside},
 	{RoleOperator, Receive, "_INBOX.{name}.>", "own answers", inside},

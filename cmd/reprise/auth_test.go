@@ -207,3 +207,26 @@ func TestWorkerWithCredentials(t *testing.T) {
 		t.Errorf("no credentials are those of %q", name)
 	}
 }
+
+// TestOperatorsMoveSessions: with nothing but an operator's credentials sessions come
+// into a server that asks for them, by import and by migration, and out of it.
+func TestOperatorsMoveSessions(t *testing.T) {
+	dir := t.TempDir()
+	other, file := filepath.Join(dir, "other"), filepath.Join(dir, "all.jsonl")
+	elsewhere := []string{"REPRISE_DATA=" + other, "REPRISE_USER=ada", "REPRISE_OPERATOR=root"}
+	want(t, exitOK, elsewhere, "session", "create", "one", "--keep-open")
+	want(t, exitOK, elsewhere, "session", "export", "--all", "-f", file)
+	want(t, exitOK, elsewhere, "session", "create", "two", "--keep-open")
+	env := []string{"REPRISE_DATA=" + dir}
+	want(t, exitOK, env, "auth", "init")
+	creds, _, _ := strings.Cut(want(t, exitOK, env, "auth", "add", "operator", "root"), "\n")
+	s := startServing(t, map[string]string{"REPRISE_DATA": dir}, "--listen", "127.0.0.1:0", "--log-level", "error")
+	root := []string{"NATS_CREDS=" + creds, "NATS_URL=" + s.url(), "REPRISE_USER=root", "REPRISE_OPERATOR=root"}
+	want(t, exitOK, root, "session", "import", file)
+	want(t, exitOK, root, "migrate", "--from", other, "--to", s.url())
+	want(t, exitOK, root, "migrate", "--from", s.url(), "--to", filepath.Join(dir, "copy"))
+	for _, id := range []string{"one", "two"} {
+		want(t, exitOK, root, "session", "show", id, "--user", "ada")
+	}
+	want(t, exitOK, root, "repair")
+}
