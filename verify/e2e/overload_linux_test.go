@@ -21,15 +21,15 @@ import (
 // An overload: what is sent, and how much more than the engine can do.
 const (
 	// overloadFor is how long it lasts; REPRISE_OVERLOAD says otherwise.
-	overloadFor      = 3 * time.Second
-	overloadFactor   = 3
+	overloadFor    = 3 * time.Second
+	overloadFactor = 3
 	// leastOverload is what a second of an overload has at least: a slow machine
 	// would not fill what the engine takes in before it refuses, in a short one.
-	leastOverload    = 10_000
+	leastOverload    = 25_000
 	overloadSessions = 512
 	overloadUsers    = 16
 	overloadConns    = 4
-	overloadClients  = 64
+	overloadClients  = 256
 	// firstFlooded is past the numbers of the commands before the flood.
 	firstFlooded = 1 << 30
 	// overloadTick is how often the senders send their share.
