@@ -230,3 +230,31 @@ func TestOperatorsMoveSessions(t *testing.T) {
 	}
 	want(t, exitOK, root, "repair")
 }
+
+// TestTenantsOfOneServer: a second engine with another prefix comes to a server that
+// runs, once that was given its accounts; nothing crosses.
+func TestTenantsOfOneServer(t *testing.T) {
+	dir, dirTwo := t.TempDir(), t.TempDir()
+	one, two := []string{"REPRISE_DATA=" + dir}, []string{"REPRISE_DATA=" + dirTwo}
+	want(t, exitOK, one, "auth", "init")
+	want(t, exitOK, two, "auth", "init", "--prefix", "two", "--join", filepath.Join(dir, authFolder))
+	want(t, exitUnreachable, one, "auth", "push")
+	credsOne, _, _ := strings.Cut(want(t, exitOK, one, "auth", "add", "user", "ada"), "\n")
+	credsTwo, _, _ := strings.Cut(want(t, exitOK, two, "auth", "add", "user", "ada"), "\n")
+	s := startServing(t, map[string]string{"REPRISE_DATA": dir}, "--listen", "127.0.0.1:0", "--log-level", "error")
+	want(t, exitOK, two, "auth", "push", "--nats", s.url())
+	want(t, exitOK, one, "auth", "push")
+	startServing(t, nil, "--nats", s.url(), "--prefix", "two", "--auth", filepath.Join(dirTwo, authFolder), "--log-level", "error")
+	asOne, asTwo := []string{"NATS_CREDS=" + credsOne, "NATS_URL=" + s.url()}, []string{"NATS_CREDS=" + credsTwo, "NATS_URL=" + s.url()}
+	want(t, exitOK, asOne, "session", "create", "first", "--keep-open")
+	want(t, exitOK, asTwo, "session", "create", "second", "--keep-open", "--prefix", "two")
+	if out := want(t, exitOK, asTwo, "session", "list", "--prefix", "two"); strings.Contains(out, "first") {
+		t.Errorf("the second lists %s", out)
+	}
+	for env, prefix := range map[*[]string]string{&asOne: "two", &asTwo: "reprise"} {
+		if out := want(t, exitFailed, *env, "session", "list", "--prefix", prefix); !strings.Contains(out, "do not allow it") {
+			t.Errorf("across: %s", out)
+		}
+	}
+	want(t, exitOK, two, "auth", "test", "--nats", s.url())
+}
