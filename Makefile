@@ -47,8 +47,9 @@ build: ## Build the reprise command into bin/
 .PHONY: test
 test: ## Test every module with the race detector
 	$(GO) test -race work
-	@# What nats-server's own races would disturb; see the skips in there.
-	$(GO) test -run 'FullDisk|RunRecovers' ./natsnode ./cmd/reprise
+	@# What nats-server's own races would disturb, or is too slow with the
+	@# detector; see the skips in there.
+	$(GO) test -run 'FullDisk|RunRecovers|Overload' ./natsnode ./cmd/reprise ./verify/e2e
 
 .PHONY: timing
 timing: ## Hold deadlines to 250 ms; on a machine that does nothing else
