@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -45,8 +46,7 @@ func (g *grower) commit(ctx context.Context, i, at int) error {
 		_, err := g.c.Do(ctx, session, &domain.Create{Definition: domain.Definition{KeepOpen: true}})
 		return err
 	}
-	value := fmt.Sprint(at)
-	_, err := g.c.Do(ctx, session, &domain.SetMetadata{Set: map[string]string{"n": value}})
+	_, err := g.c.Do(ctx, session, &domain.SetMetadata{Set: map[string]string{"n": strconv.Itoa(at)}})
 	return err
 }
 

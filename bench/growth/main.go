@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -27,15 +28,20 @@ type work struct {
 	sessions, clients, history []int
 	lasts                      time.Duration
 	reprise, out               string
+	// tell gets a line for every point.
+	tell io.Writer
 }
 
-func main() {
+func main() { os.Exit(exitCode()) }
+
+func exitCode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "growth:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func run(ctx context.Context) error {
@@ -59,7 +65,7 @@ func run(ctx context.Context) error {
 
 // flags reads the command line.
 func flags() (*work, error) {
-	w := &work{}
+	w := &work{tell: os.Stdout}
 	sessions := flag.String("sessions", "1000,10000,100000,1000000", "numbers of sessions")
 	clients := flag.String("clients", "1,4,16,64,256,1024", "numbers of clients")
 	history := flag.String("history", "1,10,100,1000,10000", "numbers of commits of a session")

@@ -80,7 +80,7 @@ func (w *work) measure(ctx context.Context, r *result) error {
 		if err != nil {
 			return fmt.Errorf("%d sessions: %w", n, err)
 		}
-		fmt.Printf("%8d sessions  %7.0f/s  p99 %s  %d MB  restart %s\n", n, p.PerSecond, p.P99, p.Memory>>20, p.Restart)
+		_, _ = fmt.Fprintf(w.tell, "%8d sessions  %7.0f/s  p99 %s  %d MB  restart %s\n", n, p.PerSecond, p.P99, p.Memory>>20, p.Restart)
 		r.Sessions = append(r.Sessions, *p)
 	}
 	if err := w.fresh(ctx, func(s *served) error { return w.withClients(ctx, s, r) }); err != nil {
@@ -161,7 +161,7 @@ func (w *work) withClients(ctx context.Context, s *served, r *result) error {
 		}
 		l.Create(ctx)
 		p := clientPoint{N: n, rate: rateOf(l.For(ctx, w.lasts))}
-		fmt.Printf("%8d clients   %7.0f/s  p99 %s\n", n, p.PerSecond, p.P99)
+		_, _ = fmt.Fprintf(w.tell, "%8d clients   %7.0f/s  p99 %s\n", n, p.PerSecond, p.P99)
 		r.Clients = append(r.Clients, p)
 	}
 	return nil
@@ -193,7 +193,7 @@ func (w *work) withHistory(ctx context.Context, s *served, r *result) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%8d commits   %7.0f/s  p99 %s  history %s  at %s\n", n, p.PerSecond, p.P99, p.Page, p.At)
+		_, _ = fmt.Fprintf(w.tell, "%8d commits   %7.0f/s  p99 %s  history %s  at %s\n", n, p.PerSecond, p.P99, p.Page, p.At)
 		r.History = append(r.History, p)
 	}
 	return nil

@@ -45,7 +45,8 @@ func (s *served) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(s.bin, "serve", "--listen", "127.0.0.1:0", "--log-level", "error", "--data", s.dir)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.bin, // stop ends it, in order
+		"serve", "--listen", "127.0.0.1:0", "--log-level", "error", "--data", s.dir)
 	cmd.Stdout = in
 	s.child, err = proc.Start(cmd)
 	_ = in.Close()

@@ -18,10 +18,10 @@ const (
 
 // series is one panel: how something depends on what grows.
 type series struct {
-	title, unit string
-	xs          []int
-	ys          []float64
-	show        func(float64) string
+	title string
+	xs    []int
+	ys    []float64
+	show  func(float64) string
 }
 
 // svg draws throughput and the 99th percentile against everything that grows.
