@@ -10,6 +10,7 @@ import (
 
 	"reprise/contract"
 	"reprise/domain"
+	"reprise/eventstore"
 )
 
 // punctual is how late a timeout may be: `make timing` holds it to
@@ -200,5 +201,30 @@ func TestManyDeadlinesUnderLoad(t *testing.T) {
 		id := fmt.Sprintf("d%d", i)
 		s := w.untilState(id, domain.StateFailed)
 		w.onTime(id, s.EndedAt.Sub(s.Step("a", "x").StartedAt)-700*time.Millisecond)
+	}
+}
+
+// TestEarlyHeartbeats are those that come before the claim was seen: they count
+// for the attempt once, and however many come, few are remembered.
+func TestEarlyHeartbeats(t *testing.T) {
+	var early earlyBeats
+	first := attemptID{key: eventstore.Key{User: "ann", Session: "s1"}, step: domain.StepRef{Chain: "a", Step: "x"}, attempt: 1}
+	if beat := early.take(first); beat != "" {
+		t.Errorf("before any: %q", beat)
+	}
+	early.note(first, "b1")
+	early.note(first, "b2")
+	if beat := early.take(first); beat != "b2" {
+		t.Errorf("the last one is %q", beat)
+	}
+	if beat := early.take(first); beat != "" {
+		t.Errorf("taken twice: %q", beat)
+	}
+	for n := range 3 * maxEarly {
+		first.attempt = n
+		early.note(first, "b")
+	}
+	if len(early) > maxEarly {
+		t.Errorf("%d are remembered", len(early))
 	}
 }

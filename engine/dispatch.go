@@ -62,6 +62,7 @@ type dispatcher struct {
 	// stale are offers whose task is to be removed from the stream.
 	stale []*offer
 	marks uint64
+	early earlyBeats
 }
 
 // tracked is a session with something to offer or to watch.

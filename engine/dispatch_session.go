@@ -145,7 +145,8 @@ func (d *dispatcher) fly(t *tracked, ref domain.StepRef, st *domain.Step, now ti
 		d.work.started(t.key.User, st.Action)
 	}
 	if f.attempt != st.Attempt {
-		f.attempt, f.lease, f.seen, f.beat, f.retry = st.Attempt, st.Lease.Std(), now, "", time.Time{}
+		beat := d.early.take(attemptID{t.key, ref, st.Attempt})
+		f.attempt, f.lease, f.seen, f.beat, f.retry = st.Attempt, st.Lease.Std(), now, beat, time.Time{}
 	}
 	f.mark = d.marks
 }

@@ -227,13 +227,35 @@ func (d *dispatcher) followLeases() (*nats.Subscription, error) {
 func (d *dispatcher) heard(id attemptID, beat string, at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t := d.sessions[id.key]
-	if t == nil {
-		return
+	var f *flight
+	if t := d.sessions[id.key]; t != nil {
+		f = t.flights[id.step]
 	}
-	f := t.flights[id.step]
-	if f == nil || f.attempt != id.attempt || at.Before(f.seen) {
-		return
+	switch {
+	case f == nil || f.attempt < id.attempt:
+		d.early.note(id, beat)
+	case f.attempt == id.attempt && !at.Before(f.seen):
+		f.seen, f.beat, f.retry = at, beat, time.Time{}
 	}
-	f.seen, f.beat, f.retry = at, beat, time.Time{}
+}
+
+// maxEarly is how many early heartbeats are remembered.
+const maxEarly = 1024
+
+// earlyBeats are heartbeats of attempts whose claims were not seen yet: a worker
+// may be faster than the follower of the events.
+type earlyBeats map[attemptID]string
+
+func (e *earlyBeats) note(id attemptID, beat string) {
+	if *e == nil || len(*e) >= maxEarly {
+		*e = earlyBeats{}
+	}
+	(*e)[id] = beat
+}
+
+// take returns and forgets the last heartbeat of an attempt, "" if there was none.
+func (e earlyBeats) take(id attemptID) string {
+	beat := e[id]
+	delete(e, id)
+	return beat
 }
