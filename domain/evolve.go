@@ -225,7 +225,7 @@ func (d *draft) applyPurged(e *SessionPurged) {
 	d.s = &Session{
 		ID: d.s.ID, User: d.s.User, State: t.State, OnFailure: d.s.OnFailure,
 		CreatedAt: t.FirstTime, UpdatedAt: t.Time,
-		Version: d.s.Version, Commits: t.Commits, Gone: &t, Recent: d.s.Recent,
+		Version: d.s.Version, Commits: t.Commits, Gone: &t,
 	}
 	d.ownChains, d.own = false, nil
 }

@@ -224,7 +224,21 @@ func TestEarlyHeartbeats(t *testing.T) {
 		first.attempt = n
 		early.note(first, "b")
 	}
-	if len(early) > maxEarly {
-		t.Errorf("%d are remembered", len(early))
+	if n := len(early.last); n > maxEarly {
+		t.Errorf("%d are remembered", n)
+	}
+}
+
+// TestAHeartbeatBeforeItsClaimIsKnown is one that the dispatcher hears first: once
+// the claim is seen, it is not taken for one that another engine heard.
+func TestAHeartbeatBeforeItsClaimIsKnown(t *testing.T) {
+	d := newDispatcher(dispatchConfig{Clock: time.Now})
+	d.work = newWorklist(0, 0)
+	key, ref := eventstore.Key{User: "ann", Session: "s1"}, domain.StepRef{Chain: "a", Step: "x"}
+	d.heard(attemptID{key, ref, 2}, "early", time.Now())
+	session := &tracked{key: key, index: -1, flights: map[domain.StepRef]*flight{}}
+	d.fly(session, ref, &domain.Step{ID: "x", Action: "build", Attempt: 2}, time.Now())
+	if f := session.flights[ref]; f == nil || f.attempt != 2 || f.beat != "early" {
+		t.Errorf("the flight is %+v", f)
 	}
 }

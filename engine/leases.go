@@ -244,18 +244,18 @@ const maxEarly = 1024
 
 // earlyBeats are heartbeats of attempts whose claims were not seen yet: a worker
 // may be faster than the follower of the events.
-type earlyBeats map[attemptID]string
+type earlyBeats struct{ last map[attemptID]string }
 
 func (e *earlyBeats) note(id attemptID, beat string) {
-	if *e == nil || len(*e) >= maxEarly {
-		*e = earlyBeats{}
+	if e.last == nil || len(e.last) >= maxEarly {
+		e.last = map[attemptID]string{}
 	}
-	(*e)[id] = beat
+	e.last[id] = beat
 }
 
 // take returns and forgets the last heartbeat of an attempt, "" if there was none.
-func (e earlyBeats) take(id attemptID) string {
-	beat := e[id]
-	delete(e, id)
+func (e *earlyBeats) take(id attemptID) string {
+	beat := e.last[id]
+	delete(e.last, id)
 	return beat
 }
