@@ -19,8 +19,6 @@ import (
 const (
 	// loadParallel is how many sessions a new holder loads at once.
 	loadParallel = 32
-	// indexPoll is how often a new holder looks whether the index is complete.
-	indexPoll = 20 * time.Millisecond
 	// dispatchRetry is the pause before the dispatcher begins anew after a
 	// failure of the server.
 	dispatchRetry = 250 * time.Millisecond
@@ -174,11 +172,8 @@ func (d *dispatcher) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for !d.Index.Ready() {
-		pause(ctx, indexPoll)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+	if err := d.Index.Warm(ctx); err != nil {
+		return err
 	}
 	return d.Wait(ctx, contract.Position{Incarnation: info.Incarnation, Seq: info.Last})
 }

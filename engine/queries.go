@@ -16,6 +16,10 @@ import (
 // minPositionWait is how long a query waits for the position it asks for.
 const minPositionWait = 5 * time.Second
 
+// warmWait is how long a list waits for the index of an engine that has just
+// started. It is short, since requests that wait hold up others.
+const warmWait = 2 * time.Second
+
 // errPageFull ends a walk over commits.
 var errPageFull = errors.New("the page is full")
 
@@ -49,6 +53,7 @@ func asked[R any](q *queries, answer func(context.Context, string, R) (any, erro
 
 // lister is the index of sessions.
 type lister interface {
+	Warm(ctx context.Context) error
 	List(user string, r contract.ListRequest) (contract.ListReply, error)
 	Count(user string, r contract.CountRequest) (contract.CountReply, error)
 	Waiting(s *domain.Session) ([]contract.Waiting, []string)
@@ -110,8 +115,17 @@ func (q *queries) whole(ctx context.Context, a eventstore.Aggregate) (*domain.Se
 	return &bare, nil
 }
 
+// warm waits for the index for a moment. One that is not ready then says so
+// itself.
+func (q *queries) warm(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, warmWait)
+	defer cancel()
+	_ = q.index.Warm(ctx)
+}
+
 // list answers with a page of the user's sessions.
-func (q *queries) list(_ context.Context, user string, r contract.ListRequest) (any, error) {
+func (q *queries) list(ctx context.Context, user string, r contract.ListRequest) (any, error) {
+	q.warm(ctx)
 	position := q.position()
 	reply, err := q.index.List(user, r)
 	if err != nil {
@@ -124,7 +138,8 @@ func (q *queries) list(_ context.Context, user string, r contract.ListRequest) (
 }
 
 // count answers with the number of the user's sessions by state.
-func (q *queries) count(_ context.Context, user string, r contract.CountRequest) (any, error) {
+func (q *queries) count(ctx context.Context, user string, r contract.CountRequest) (any, error) {
+	q.warm(ctx)
 	position := q.position()
 	reply, err := q.index.Count(user, r)
 	if err != nil {

@@ -48,6 +48,7 @@ type Index struct {
 	loads    map[string]*ActionLoad // by action
 	position contract.Position
 	ready    bool
+	warm     chan struct{} // closed when ready
 }
 
 // NewIndex checks the configuration. It starts nothing.
@@ -62,7 +63,7 @@ func NewIndex(cfg IndexConfig) (*Index, error) {
 		cfg.Present = func() Present { return Present{Now: time.Now()} }
 	}
 	cfg.Declared = normalKeys(cfg.Declared)
-	x := &Index{cfg: cfg}
+	x := &Index{cfg: cfg, warm: make(chan struct{})}
 	x.clear()
 	return x, nil
 }
@@ -82,6 +83,17 @@ func (x *Index) Ready() bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.ready
+}
+
+// Warm returns nil once the index is ready, else the error of ctx when that
+// ends first.
+func (x *Index) Warm(ctx context.Context) error {
+	select {
+	case <-x.warm:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Start is called by the Runner. It builds the index from the headers of the
@@ -176,7 +188,10 @@ func (x *Index) CaughtUp(end uint64) {
 	x.moved(end)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.ready = true
+	if !x.ready {
+		x.ready = true
+		close(x.warm)
+	}
 }
 
 func (x *Index) moved(seq uint64) {
