@@ -247,6 +247,7 @@ func TestBlocksOfWhatTheRunnerBrings(t *testing.T) {
 			close(feed.gate)
 		}
 		eventually(t, "the blocks", func() bool { return shelf.count() == blocks })
+		stop()
 		want := &blockShelf{kept: map[string][]byte{}}
 		again, err := eventstore.Open(t.Context(), eventstore.Config{Driver: w.driver, Blocks: want})
 		if err == nil {
@@ -258,7 +259,6 @@ func TestBlocksOfWhatTheRunnerBrings(t *testing.T) {
 		if !reflect.DeepEqual(shelf.kept, want.kept) {
 			t.Errorf("late %v: the blocks are not those of the events", late)
 		}
-		stop()
 	}
 }
 

@@ -108,6 +108,7 @@ func TestOldHolderIsFenced(t *testing.T) {
 		other.background(second.Run)
 		eventually(t, "the new holder", func() bool { return second.Progress().Holding })
 		other.wait(second)
+		untilSwept(t, second)
 		w.do(a, &domain.Start{})
 		if err := <-ended; !errors.Is(err, ErrFenced) {
 			t.Errorf("the old holder: %v", err)

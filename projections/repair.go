@@ -37,8 +37,7 @@ type Head struct {
 // Compare finds the views that are not those of the events, and changes
 // nothing. heads are the last commits of all sessions, for a caller who has just
 // read them; if nil the event stream is read. Any instance may; views that are
-// about to be written, as far as this one knows, are left out. Views of a newer
-// schema are not looked at.
+// on their way are left out. Views of a newer schema are not looked at.
 func (v *Views) Compare(ctx context.Context, heads iter.Seq2[eventstore.Key, Head]) ([]Finding, error) {
 	s := newSweeper(v)
 	if heads != nil {
@@ -55,7 +54,7 @@ func (v *Views) Compare(ctx context.Context, heads iter.Seq2[eventstore.Key, Hea
 	}
 	var found []Finding
 	for _, key := range suspects {
-		fault, err := v.examine(ctx, key)
+		fault, err := s.examine(ctx, key)
 		if errors.Is(err, eventstore.ErrCorrupt) {
 			v.cfg.Report(err)
 			continue
@@ -71,7 +70,8 @@ func (v *Views) Compare(ctx context.Context, heads iter.Seq2[eventstore.Key, Hea
 }
 
 // examine says what is wrong with a view; "" for nothing.
-func (v *Views) examine(ctx context.Context, key eventstore.Key) (Fault, error) {
+func (s *sweeper) examine(ctx context.Context, key eventstore.Key) (Fault, error) {
+	v := s.v
 	a, err := load(ctx, v.cfg.Source, key)
 	if err != nil {
 		return "", err
@@ -81,7 +81,7 @@ func (v *Views) examine(ctx context.Context, key eventstore.Key) (Fault, error) 
 		return "", err
 	}
 	switch e, err := parseEntry(stored.Key, stored.Index); {
-	case v.waiting(key), v.same(a, stored):
+	case a.Seq > s.covered, v.waiting(key), v.same(a, stored):
 		return "", nil
 	case stored.Body == nil:
 		return FaultMissing, nil

@@ -260,7 +260,7 @@ func TestMeter(t *testing.T) {
 	m := meter{}
 	m.add(5)
 	m.since = time.Now().Add(-2 * meterWindow)
-	if r := m.rate(); r < 1 || r > 3 {
+	if r := m.rate(); r <= 0 || r > 3 {
 		t.Errorf("%f a second", r)
 	}
 	m.since = time.Now().Add(-2 * meterWindow)

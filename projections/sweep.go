@@ -23,6 +23,9 @@ type sweeper struct {
 	read  func(ctx context.Context, fn func(eventstore.Key, Head)) error
 	seed  maphash.Seed
 	heads map[uint64]seen // by hash of the key; a clash costs one look too many
+	// covered is up to where all views were stored when this began. What came
+	// behind it is on its way.
+	covered uint64
 }
 
 // seen is what the events say of a session, and whether it has a view.
@@ -51,7 +54,9 @@ func (v *Views) readHeads(ctx context.Context, fn func(eventstore.Key, Head)) er
 func (v *Views) sweep(ctx context.Context, frozen map[string]bool) {
 	s := newSweeper(v)
 	s.frozen = frozen
-	if err := s.run(ctx); err != nil && ctx.Err() == nil {
+	if err := s.run(ctx); err == nil {
+		v.stats.sweeps.Add(1)
+	} else if ctx.Err() == nil {
 		v.cfg.Report(fmt.Errorf("the views could not be compared with the events: %w", err))
 	}
 }
@@ -71,7 +76,11 @@ func (s *sweeper) run(ctx context.Context) error {
 
 // suspects returns the sessions whose view may not be that of the events.
 func (s *sweeper) suspects(ctx context.Context) ([]eventstore.Key, error) {
-	err := s.read(ctx, func(key eventstore.Key, h Head) { s.heads[s.hash(key)] = seen{Head: h} })
+	var err error
+	if s.covered, err = s.v.covered(ctx); err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(key eventstore.Key, h Head) { s.heads[s.hash(key)] = seen{Head: h} })
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +90,19 @@ func (s *sweeper) suspects(ctx context.Context) ([]eventstore.Key, error) {
 	}
 	missing, err := s.missing(ctx)
 	return append(suspects, missing...), err
+}
+
+// covered returns up to where all views are stored, or were a moment ago: any
+// that is not that of the events up to there is wrong.
+func (v *Views) covered(ctx context.Context) (uint64, error) {
+	v.mu.Lock()
+	holding := v.holding
+	v.mu.Unlock()
+	if holding {
+		return v.gate.position(), nil
+	}
+	c, err := v.cfg.Store.Checkpoint(ctx)
+	return c.Seq, err
 }
 
 func (s *sweeper) hash(key eventstore.Key) uint64 { return maphash.Comparable(s.seed, key) }
@@ -128,8 +150,8 @@ func (s *sweeper) missing(ctx context.Context) ([]eventstore.Key, error) {
 	return keys, err
 }
 
-// check looks at one suspect and marks it if its view is wrong and not about
-// to be written anyway.
+// check looks at one suspect and marks it if its view is wrong and not on its
+// way anyway.
 func (s *sweeper) check(ctx context.Context, key eventstore.Key) error {
 	if s.frozen[key.String()] {
 		return nil
@@ -146,7 +168,7 @@ func (s *sweeper) check(ctx context.Context, key eventstore.Key) error {
 	if err != nil && !errors.Is(err, ErrNoView) {
 		return err
 	}
-	if !s.v.same(a, stored) && s.v.heal(key) {
+	if a.Seq <= s.covered && !s.v.same(a, stored) && s.v.heal(key) {
 		s.v.cfg.Healed(a)
 		s.v.cfg.Report(fmt.Errorf("view %s was not that of the events; it is written anew", key))
 	}

@@ -88,7 +88,7 @@ type Views struct {
 	gate  gate // what the stored views cover
 	used  atomic.Bool
 	meter meter
-	stats struct{ commits, puts, purges, healed atomic.Uint64 }
+	stats struct{ commits, puts, purges, healed, sweeps atomic.Uint64 }
 
 	mu          sync.Mutex
 	incarnation string
@@ -261,6 +261,9 @@ type ViewsProgress struct {
 	Puts    uint64 `json:"puts"`
 	Purges  uint64 `json:"purges"`
 	Healed  uint64 `json:"healed"`
+	// Sweeps counts how often all views were compared with the events, which is
+	// once in every time as the holder.
+	Sweeps uint64 `json:"sweeps"`
 	// Waiting is the number of changed sessions whose views are not yet put.
 	Waiting int `json:"waiting"`
 	// Age is how long the oldest change that is not yet put has waited.
@@ -274,7 +277,7 @@ func (v *Views) Progress() ViewsProgress {
 	defer v.mu.Unlock()
 	p := ViewsProgress{
 		Holding: v.holding, Waiting: len(v.dirty), Commits: v.stats.commits.Load(),
-		Puts: v.stats.puts.Load(), Purges: v.stats.purges.Load(), Healed: v.stats.healed.Load(),
+		Puts: v.stats.puts.Load(), Purges: v.stats.purges.Load(), Healed: v.stats.healed.Load(), Sweeps: v.stats.sweeps.Load(),
 	}
 	p.Position = contract.Position{Incarnation: v.incarnation, Seq: v.gate.position()}
 	p.End, p.Rebuilding, p.Rate = v.seen, v.rebuilding, v.meter.rate()
