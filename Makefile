@@ -53,7 +53,7 @@ test: ## Test every module with the race detector
 
 .PHONY: timing
 timing: ## Hold deadlines to 250 ms; on a machine that does nothing else
-	REPRISE_TIMING=strict $(GO) test -count=1 -run "Deadline|Lease" ./engine
+	REPRISE_TIMING=strict $(GO) test -count=1 -run "Deadline|Lease|Backoff|Takeover" ./engine
 
 .PHONY: lint
 lint: $(LINTER) ## Lint every module (.golangci.yml says what and why not)

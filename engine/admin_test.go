@@ -48,7 +48,7 @@ func (h *house) operate(name string, request any) told {
 	}
 	var all told
 	for all.report == nil && all.rejected == nil {
-		m, err := sub.NextMsg(20 * time.Second)
+		m, err := sub.NextMsg(testPatience)
 		if err != nil {
 			h.t.Fatalf("%s: %v", name, err)
 		}
@@ -295,14 +295,12 @@ func TestScheduledCleanup(t *testing.T) {
 	})
 	h.cancelled(3)
 	h.command("alive", domain.VerbCreate, housePlan)
-	deadline := time.Now().Add(20 * time.Second)
-	for i := 0; i < 3; {
-		_, rejected := query[contract.GetReply](h, contract.QueryGet, contract.GetRequest{Session: fmt.Sprintf("old%d", i)})
-		if rejected != nil && rejected.Code == domain.CodeGone {
-			i++
-		} else if time.Now().After(deadline) {
-			t.Fatalf("session %d is still there", i)
-		}
+	for i := range 3 {
+		id := fmt.Sprintf("old%d", i)
+		until(t, id+" is gone", func() bool {
+			_, rejected := query[contract.GetReply](h, contract.QueryGet, contract.GetRequest{Session: id})
+			return rejected != nil && rejected.Code == domain.CodeGone
+		})
 	}
 	if _, rejected := query[contract.GetReply](h, contract.QueryGet, contract.GetRequest{Session: "alive"}); rejected != nil {
 		t.Errorf("alive: %s", rejected.Message)

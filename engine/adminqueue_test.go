@@ -28,7 +28,7 @@ func stuckQueue(t *testing.T, h *house) (queue, dead jetstream.Stream) {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(testPatience)
 	for _, err = queue.PauseConsumer(t.Context(), queueConsumer, time.Now().Add(time.Hour)); err != nil; {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
@@ -53,7 +53,7 @@ func TestQueuedCommandsOfTheGone(t *testing.T) {
 		if i == 0 {
 			m.Header.Set(contract.HeaderCommandID, "first")
 		}
-		if _, err := h.nc.RequestMsg(m, 5*time.Second); err != nil {
+		if _, err := h.nc.RequestMsg(m, testPatience); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,13 +98,8 @@ func TestQueuedCommandsOfTheGone(t *testing.T) {
 // awaitState waits until a session is in a state.
 func (h *house) awaitState(session string, state domain.State) {
 	h.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	until(h.t, session+" is "+string(state), func() bool {
 		got, rejected := query[contract.GetReply](h, contract.QueryGet, contract.GetRequest{Session: session})
-		if rejected == nil && got.Session.State == state {
-			return
-		}
-		if time.Now().After(deadline) {
-			h.t.Fatalf("%s is not %s: %+v", session, state, rejected)
-		}
-	}
+		return rejected == nil && got.Session.State == state
+	})
 }

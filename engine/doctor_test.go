@@ -24,7 +24,7 @@ func (w *workshop) reports(n int) map[string]contract.EngineReport {
 	}
 	found := map[string]contract.EngineReport{}
 	for len(found) < n {
-		m, err := sub.NextMsg(patience)
+		m, err := sub.NextMsg(testPatience)
 		var r contract.EngineReport
 		if err == nil {
 			err = json.Unmarshal(m.Data, &r)
@@ -38,6 +38,18 @@ func (w *workshop) reports(n int) map[string]contract.EngineReport {
 		found[r.Engine] = r
 	}
 	return found
+}
+
+// untilSeen waits until the one engine has seen all events: what its dispatcher
+// offers next takes them into account.
+func (w *workshop) untilSeen() {
+	w.t.Helper()
+	until(w.t, "the engine has seen all events", func() bool {
+		for _, r := range w.reports(1) {
+			return r.Events.LastSeq > 0 && r.Lists.Behind == 0
+		}
+		return false
+	})
 }
 
 func TestEveryEngineSaysHowItIs(t *testing.T) {
@@ -59,9 +71,7 @@ func TestEveryEngineSaysHowItIs(t *testing.T) {
 	if one.JetStream.Streams < 5 || !one.Events.Memory || one.Events.Replicas != 1 || one.Events.Async {
 		t.Errorf("%+v %+v", one.JetStream, one.Events)
 	}
-	if skew := one.Skew.Abs(); skew > time.Second {
-		t.Errorf("the clocks of one machine differ by %s", skew)
-	}
+	until(t, "the clocks of one machine are the same", func() bool { return w.reports(2)["one"].Skew.Abs() < time.Second })
 }
 
 func TestAReportHasWhatTheStreamsHold(t *testing.T) {
@@ -78,17 +88,16 @@ func TestAReportHasWhatTheStreamsHold(t *testing.T) {
 	until(t, "the queued command is a dead letter", func() bool {
 		for _, r = range w.reports(1) {
 		}
-		return r.DeadLetters == 1 && r.Queued == 0
+		skew := r.Skew // as exact as the server is quick to answer
+		return r.DeadLetters == 1 && r.Queued == 0 && r.Lists.Behind == 0 && r.Lists.ViewsBehind == 0 &&
+			skew > 50*time.Millisecond && skew < 550*time.Millisecond
 	})
-	if r.Events.Subjects != 2 || r.Events.Messages != 5 || r.Events.Deleted != 0 || r.Lists.Sessions != 2 || r.Lists.Behind != 0 || r.Lists.ViewsBehind != 0 {
+	if r.Events.Subjects != 2 || r.Events.Messages != 5 || r.Events.Deleted != 0 || r.Lists.Sessions != 2 {
 		t.Errorf("%+v %+v", r.Events, r.Lists)
 	}
 	want := []contract.ActionReport{{Action: "deploy", Ready: 3}, {Action: "build", InFlight: 1, Served: true}}
 	if len(r.Actions) != 2 || r.Actions[0] != want[0] || r.Actions[1] != want[1] || !r.ServingKnown {
 		t.Errorf("%+v", r.Actions)
-	}
-	if skew := r.Skew; skew < 50*time.Millisecond || skew > 550*time.Millisecond {
-		t.Errorf("a clock that is 300ms ahead is said to be %s", skew)
 	}
 	if r.ReadOnly != nil {
 		t.Errorf("%+v", r.ReadOnly)

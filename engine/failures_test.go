@@ -217,7 +217,7 @@ func TestTroubleWithTheStorage(t *testing.T) {
 		m := nats.NewMsg("reprise.cmd.ann.s1." + verb)
 		m.Data = []byte(`{}`)
 		m.Header.Set(contract.HeaderDryRun, dry)
-		answer, err := h.nc.RequestMsg(m, 5*time.Second)
+		answer, err := h.nc.RequestMsg(m, testPatience)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -86,12 +86,11 @@ func TestOneEngineHolds(t *testing.T) {
 	until(t, "the first engine holds", first.holds.Load)
 	second := startCampaign(t, ns, "second", time.Now)
 
-	began := time.Now()
 	first.stop()
-	until(t, "the second engine holds", second.holds.Load)
-	if took := time.Since(began); took > leaseTTL {
-		t.Errorf("the lease that was given back was taken after %s, which is longer than it lives", took)
+	if e, err := second.kv.Get(t.Context(), leaseKey); err == nil && string(e.Value()) == "first" {
+		t.Error("the lease was not given back")
 	}
+	until(t, "the second engine holds", second.holds.Load)
 	if first.holds.Load() {
 		t.Error("both hold")
 	}
@@ -106,7 +105,7 @@ func TestHolderThatLosesItsLeaseStops(t *testing.T) {
 	}
 	until(t, "it has noticed", func() bool { return !c.holds.Load() })
 	until(t, "it says so", func() bool { return strings.Contains(c.log.String(), "another engine is the holder now") })
-	until(t, "it holds again once the lease has expired", func() bool { return c.holds.Load() && c.terms.Load() == 2 })
+	until(t, "it holds again once the lease has expired", func() bool { return c.holds.Load() && c.terms.Load() >= 2 })
 }
 
 func TestBucketThatIsGoneIsMadeAgain(t *testing.T) {
@@ -115,7 +114,7 @@ func TestBucketThatIsGoneIsMadeAgain(t *testing.T) {
 	if err := c.js.DeleteKeyValue(t.Context(), "reprise_control"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it holds again in a new bucket", func() bool { return c.holds.Load() && c.terms.Load() == 2 })
+	until(t, "it holds again in a new bucket", func() bool { return c.holds.Load() && c.terms.Load() >= 2 })
 }
 
 func TestDeadHolderIsReplaced(t *testing.T) {

@@ -32,7 +32,7 @@ func (h *house) mark() *ReadOnlyMark {
 func (h *house) reject(session string, verb domain.Verb, request any, headers ...string) *contract.Error {
 	h.t.Helper()
 	var reply contract.Reply
-	rejected := h.ask(contract.Default().Command("ann", session, verb), request, &reply, headers...)
+	rejected := h.askOnce(contract.Default().Command("ann", session, verb), request, &reply, headers...)
 	if rejected == nil {
 		h.t.Fatalf("%s %s was accepted", verb, session)
 	}

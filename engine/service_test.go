@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -34,7 +33,7 @@ func startServer(t testing.TB, change ...func(*server.Options)) *server.Server {
 		t.Fatal(err)
 	}
 	ns.Start()
-	if !ns.ReadyForConnections(10 * time.Second) {
+	if !ns.ReadyForConnections(testPatience) {
 		t.Fatal("the server is not ready")
 	}
 	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
@@ -95,7 +94,7 @@ func newDesk(t *testing.T) *desk {
 // a rejection.
 func (d *desk) send(subject, body string, header nats.Header) (*nats.Msg, contract.Error) {
 	d.t.Helper()
-	m, err := d.nc.RequestMsg(&nats.Msg{Subject: subject, Data: []byte(body), Header: header}, 5*time.Second)
+	m, err := d.nc.RequestMsg(&nats.Msg{Subject: subject, Data: []byte(body), Header: header}, testPatience)
 	if err != nil {
 		d.t.Fatalf("%s: %v", subject, err)
 	}
@@ -295,7 +294,7 @@ func TestMicroSeesTheService(t *testing.T) {
 	d.accept("reprise.cmd.ann.s1.create", onePlan, nil)
 	d.send("reprise.cmd.ann.s1.resume", "", nil)
 	d.send("reprise.cmd.ann.s1.explode", "", nil)
-	m, err := d.nc.Request("$SRV.STATS.reprise", nil, time.Second)
+	m, err := d.nc.Request("$SRV.STATS.reprise", nil, testPatience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +323,7 @@ func TestStopAnswersWhatWasAccepted(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range clients {
 		wg.Go(func() {
-			m, err := d.nc.Request(fmt.Sprintf("reprise.cmd.ann.s%d.create", n), []byte(onePlan), 10*time.Second)
+			m, err := d.nc.Request(fmt.Sprintf("reprise.cmd.ann.s%d.create", n), []byte(onePlan), testPatience)
 			if err != nil || m.Header.Get(contract.HeaderErrorCode) != "" {
 				t.Errorf("client %d: %v", n, err)
 			}
@@ -340,7 +339,7 @@ func TestStopAnswersWhatWasAccepted(t *testing.T) {
 		stopped <- err
 	}()
 	until(t, "nothing is taken any more", func() bool { return d.service.Requests.NumSubscriptions() == 0 })
-	if _, err := d.nc.Request("reprise.cmd.ann.s1.start", nil, 5*time.Second); !errors.Is(err, nats.ErrNoResponders) {
+	if _, err := d.nc.Request("reprise.cmd.ann.s1.start", nil, testPatience); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("a request to a service that stops: %v", err)
 	}
 	close(hold)
