@@ -13,7 +13,7 @@ import (
 )
 
 // testPatience bounds everything that a test waits for.
-const testPatience = 20 * time.Second
+const testPatience = time.Minute
 
 // start starts an embedded server that ends with the test.
 func start(t *testing.T, opts Options) *Node {

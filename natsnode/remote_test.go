@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -109,7 +108,7 @@ func TestConnectSaysWhatIsMissing(t *testing.T) {
 			if test.remote.URL == "" {
 				test.remote.URL = serve(t, test.change)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), testPatience)
 			defer cancel()
 			n, err := Connect(ctx, test.remote)
 			if !errors.Is(err, test.kind) || n != nil {

@@ -58,16 +58,20 @@ func fillDisk(t *testing.T, dir string, left int64) string {
 	return path
 }
 
-// publishUntilRefused publishes messages until one gets no answer, and returns
-// how many were acknowledged.
-func publishUntilRefused(t *testing.T, js jetstream.JetStream) int {
+// publishUntilFull publishes messages until the disk is full, and returns how
+// many were acknowledged. One without an answer while there is room is sent again.
+func publishUntilFull(t *testing.T, n *Node, js jetstream.JetStream) int {
 	t.Helper()
-	for n := range 10_000 {
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		_, err := js.Publish(ctx, "t", fmt.Appendf(make([]byte, 1024), "%d", n))
+	acked := 0
+	for deadline := time.Now().Add(testPatience); time.Now().Before(deadline); {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := js.Publish(ctx, "t", fmt.Appendf(make([]byte, 1024), "%d", acked), jetstream.WithMsgID(strconv.Itoa(acked)))
 		cancel()
-		if err != nil {
-			return n
+		switch {
+		case err == nil:
+			acked++
+		case errors.Is(n.Healthy(t.Context()), ErrStorage):
+			return acked
 		}
 	}
 	t.Fatal("the disk never got full")
@@ -105,7 +109,7 @@ func TestFullDiskRecovers(t *testing.T) {
 	_, js := dial(t, n)
 	makeStream(t, n, js)
 	ballast := fillDisk(t, dir, 64<<10)
-	acked := publishUntilRefused(t, js)
+	acked := publishUntilFull(t, n, js)
 	if acked == 0 {
 		t.Fatal("nothing was stored before the disk was full")
 	}
@@ -146,7 +150,7 @@ func TestRunRecoversByItself(t *testing.T) {
 	_, js := dial(t, n)
 	makeStream(t, n, js)
 	ballast := fillDisk(t, dir, 64<<10)
-	acked := publishUntilRefused(t, js)
+	acked := publishUntilFull(t, n, js)
 	eventually(t, "a line about the full disk", func() bool { return text.contains("is full") })
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
