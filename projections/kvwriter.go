@@ -82,10 +82,23 @@ func (k *KVViews) open(ctx context.Context) (ViewWriter, error) {
 	w := &kvWriter{views: k, last: info.State.LastSeq}
 	for range fenceGap {
 		if err := w.putCheckpoint(ctx, c); err != nil {
-			return nil, err
+			return nil, w.rest(ctx, err)
 		}
 	}
-	return w, w.settle(ctx, 0)
+	if err := w.settle(ctx, 0); err != nil {
+		return nil, w.rest(ctx, err)
+	}
+	return w, nil
+}
+
+// rest waits until the server has decided on all that is in flight after a
+// failure: until then the end of the stream may move. It returns the failure.
+func (w *kvWriter) rest(ctx context.Context, failure error) error {
+	for _, future := range w.window {
+		_ = acknowledged(ctx, future) // whether it was stored or not
+	}
+	w.window = nil
+	return failure
 }
 
 // Write puts and purges, pipelined.
@@ -177,19 +190,20 @@ func (k *KVViews) message(v View) *nats.Msg {
 
 // settle waits until at most so many puts have no acknowledgement.
 func (w *kvWriter) settle(ctx context.Context, most int) error {
-	for len(w.window) > most {
-		if err := acknowledged(ctx, w.window[0]); err != nil {
+	for w.broken == nil && len(w.window) > most {
+		err := acknowledged(ctx, w.window[0])
+		w.window = w.window[1:]
+		if err != nil {
 			return w.fail(err)
 		}
-		w.window = w.window[1:]
 	}
-	return nil
+	return w.broken
 }
 
-// fail makes the writer unusable: what was in flight is unknown now, and the
+// fail makes the writer unusable: what is in flight is unknown now, and the
 // sequence with it.
 func (w *kvWriter) fail(err error) error {
-	w.broken, w.window = err, nil
+	w.broken = err
 	return err
 }
 

@@ -184,6 +184,48 @@ func TestKVFenceHoldsForAWholeWindow(t *testing.T) {
 	same(t, dump(t, store), map[string]View{"ada.s1": put("ada.s1", 1), "ada.s2": put("ada.s2", 1)})
 }
 
+// shortSighted is a stream that says it ends earlier than it does: what it said
+// was so a moment ago.
+type shortSighted struct{ jetstream.Stream }
+
+func (s shortSighted) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	info, err := s.Stream.Info(ctx, opts...)
+	if err == nil {
+		info.State.LastSeq -= fenceGap / 2
+	}
+	return info, err
+}
+
+// TestKVTakeoverWaitsForItself: when a writer could not take over, nothing that it
+// sent is on its way any more. It would move the end of the stream under the next
+// try, again and again.
+func TestKVTakeoverWaitsForItself(t *testing.T) {
+	store := openBucket(t, serve(t, t.TempDir()), bucketConfig)
+	writer(t, store)
+	hasty := *store
+	hasty.read = shortSighted{store.read}
+	for range 20 {
+		if _, err := hasty.open(t.Context()); !errors.Is(err, ErrFenced) {
+			t.Fatalf("with an end that is past: %v", err)
+		}
+		before, err := store.read.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.write.Conn().Flush(); err != nil {
+			t.Fatal(err)
+		}
+		write(t, writer(t, store), put("ada.s1", 1))
+		after, err := store.read.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if moved := after.State.LastSeq - before.State.LastSeq; moved != fenceGap+1 {
+			t.Fatalf("the next one took the stream on by %d messages, not %d", moved, fenceGap+1)
+		}
+	}
+}
+
 func TestKVWriterNoticesAStranger(t *testing.T) {
 	s := serve(t, t.TempDir())
 	store := openBucket(t, s, bucketConfig)
