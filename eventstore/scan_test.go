@@ -92,7 +92,7 @@ func TestScanEndsWithTheFirstError(t *testing.T) {
 	if reads > 500 && !errors.Is(err, eventstore.ErrUnavailable) {
 		t.Errorf("after %d reads and %d commits: %v", reads, n, err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > running; {
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > running; {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines are left of %d", runtime.NumGoroutine(), running)
 		}

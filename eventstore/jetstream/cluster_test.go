@@ -32,9 +32,21 @@ func freePorts(t *testing.T, n int) []int {
 }
 
 // cluster starts three servers that listen to each other on the loopback alone.
+// Somebody else may take a port before they do: then others are tried.
 func cluster(t *testing.T) []*server.Server {
 	t.Helper()
-	ports := freePorts(t, 3)
+	for range 5 {
+		if servers := startCluster(t, freePorts(t, 3)); servers != nil {
+			return servers
+		}
+	}
+	t.Fatal("no cluster starts")
+	return nil
+}
+
+// startCluster returns nil if a server can't have its port.
+func startCluster(t *testing.T, ports []int) []*server.Server {
+	t.Helper()
 	var routes []*url.URL
 	for _, port := range ports {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
@@ -53,8 +65,11 @@ func cluster(t *testing.T) []*server.Server {
 		servers[i] = srv
 	}
 	for _, srv := range servers {
-		if !srv.ReadyForConnections(10 * time.Second) {
-			t.Fatal("a server of the cluster does not start")
+		if !srv.ReadyForConnections(patience / 3) {
+			for _, started := range servers {
+				stopServer(started)
+			}
+			return nil
 		}
 	}
 	return servers
@@ -65,7 +80,7 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for !holds() {
 		select {
 		case <-deadline:

@@ -58,7 +58,7 @@ func TestLive(t *testing.T) {
 	if _, err := n.driver.Append(t.Context(), []eventstore.Record{record(key, eventstore.ExpectNew(), "a")}); err != nil {
 		t.Fatal(err)
 	}
-	msg, err := live.NextMsg(5 * time.Second)
+	msg, err := live.NextMsg(patience)
 	if err != nil || string(msg.Data) != "a" || msg.Header.Get(js.SequenceHeader) != "1" {
 		t.Fatal(msg, err)
 	}
@@ -77,8 +77,7 @@ func TestNoAnswerIsUnknown(t *testing.T) {
 	if err := slow.Close(); err != nil { // no answer arrives any more
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
+	ctx := untilStored(t, n)
 	r := record(newKey(1), eventstore.ExpectNew(), "a")
 	if _, err := slow.Append(ctx, []eventstore.Record{r}); !errors.Is(err, eventstore.ErrUnknownOutcome) {
 		t.Fatalf("the error is %v", err)
@@ -87,6 +86,22 @@ func TestNoAnswerIsUnknown(t *testing.T) {
 	if err != nil || string(m.Body) != "a" {
 		t.Fatalf("the append was %+v, %v", m, err)
 	}
+}
+
+// untilStored is a context that ends once the stream holds a message.
+func untilStored(t *testing.T, n node) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	go func() {
+		defer cancel()
+		for ctx.Err() == nil {
+			if info, err := n.driver.Info(ctx); err == nil && info.Messages > 0 {
+				return
+			}
+		}
+	}()
+	return ctx
 }
 
 func TestTimeoutIsUnknown(t *testing.T) {
@@ -157,10 +172,14 @@ func TestWithoutStreamItIsUnavailable(t *testing.T) {
 func TestIncarnation(t *testing.T) {
 	srv := embedded(t)
 	n := onServer(t, srv, true)
-	done := make(chan error, 1)
+	if _, err := n.driver.Append(t.Context(), []eventstore.Record{record(newKey(1), eventstore.ExpectNew(), "a")}); err != nil {
+		t.Fatal(err)
+	}
+	follows, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- n.driver.Follow(t.Context(), 1, func(eventstore.Message) error { return nil })
+		done <- n.driver.Follow(t.Context(), 1, func(eventstore.Message) error { close(follows); return nil })
 	}()
+	<-follows
 	if err := n.api.DeleteStream(t.Context(), "REPRISE_EVENTS"); err != nil {
 		t.Fatal(err)
 	}
@@ -226,8 +245,7 @@ func TestInFlightIsBounded(t *testing.T) {
 	if err := narrow.Close(); err != nil { // so that the first one waits for its answer
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
+	ctx := untilStored(t, n)
 	errs := make([]error, 2)
 	var wg sync.WaitGroup
 	for i := range errs {

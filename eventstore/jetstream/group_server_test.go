@@ -152,7 +152,7 @@ func TestAGroupWithoutAnswerIsStoredOnce(t *testing.T) {
 	srv := embedded(t, syncAlways)
 	n := onServer(t, srv, false)
 	deaf, err := jetstream.Open(t.Context(), jetstream.Config{
-		Write: dial(t, srv, jetstream.WriteOptions()...), Read: n.read, Names: contract.Default(), GroupCommit: true, Timeout: 500 * time.Millisecond,
+		Write: dial(t, srv, jetstream.WriteOptions()...), Read: n.read, Names: contract.Default(), GroupCommit: true, Timeout: 2 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +205,7 @@ func appendUntilKilled(dir string) error {
 		return err
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(patience) {
 		return os.ErrDeadlineExceeded
 	}
 	read, err := nats.Connect("", nats.InProcessServer(srv))

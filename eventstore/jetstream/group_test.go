@@ -297,7 +297,7 @@ func TestWhoGivesUp(t *testing.T) {
 // joined waits until something holds of a committer.
 func joined(t *testing.T, c *committer, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		c.mu.Lock()
 		ok := holds()

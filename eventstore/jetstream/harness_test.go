@@ -17,6 +17,9 @@ import (
 	"reprise/eventstore/jetstream"
 )
 
+// patience is how long a test waits for what has to happen.
+const patience = time.Minute
+
 // startServer runs an embedded server without a listener.
 func startServer(t testing.TB, dir string, change ...func(*server.Options)) *server.Server {
 	t.Helper()
@@ -29,7 +32,7 @@ func startServer(t testing.TB, dir string, change ...func(*server.Options)) *ser
 		t.Fatal(err)
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(patience) {
 		t.Fatal("the embedded server does not start")
 	}
 	return srv
@@ -74,7 +77,8 @@ type node struct {
 // connect makes the stream and opens a driver for it.
 func connect(t testing.TB, write, read *nats.Conn, cfg jetstream.StreamConfig, change ...func(*jetstream.Config)) node {
 	t.Helper()
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	api, err := js.New(read)
 	if err != nil {
 		t.Fatal(err)

@@ -96,9 +96,10 @@ func TestEnsureStreamRefuses(t *testing.T) {
 	}
 	full := good
 	full.MaxBytes, full.Discard = 1<<30, js.DiscardNew
-	if _, err := api.CreateStream(ctx, full); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the full stream is made", func() bool {
+		_, err := api.CreateStream(ctx, full)
+		return err == nil
+	})
 	if err := jetstream.EnsureStream(ctx, api, want); err != nil {
 		t.Errorf("a bound that refuses new messages: %v", err)
 	}

@@ -98,7 +98,9 @@ func dialURL(t *testing.T, url string, opts ...nats.Option) *nats.Conn {
 
 func deleteStream(t *testing.T, api js.JetStream, name string) {
 	t.Helper()
-	if err := api.DeleteStream(context.Background(), name); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := api.DeleteStream(ctx, name); err != nil {
 		t.Error(err)
 	}
 }
