@@ -67,6 +67,9 @@ func DecodeCommand(verb Verb, body []byte) (Command, error) {
 	if verb == VerbBatch {
 		return decodeBatch(body)
 	}
+	if c := readCommand(verb, body); c != nil {
+		return c, nil
+	}
 	newCommand, ok := commands[verb]
 	if !ok {
 		return nil, unknownVerb(verb)

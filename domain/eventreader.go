@@ -182,6 +182,9 @@ func (r *eventReader) textMap() map[string]string {
 	}
 	for !r.failed {
 		key := r.text()
+		if _, twice := m[key]; twice {
+			r.fail() // a command may not say it twice
+		}
 		r.expect(":")
 		m[key] = r.text()
 		if r.next("}") {

@@ -44,7 +44,7 @@ func sum(raw []byte) string {
 // compact drops white space between JSON tokens; what is not JSON is returned
 // as it is.
 func compact(raw []byte) []byte {
-	if len(raw) == 0 || string(raw) == "{}" {
+	if len(raw) == 0 || valueEnd(raw) == len(raw) {
 		return raw
 	}
 	buf := bytes.NewBuffer(make([]byte, 0, len(raw)))
