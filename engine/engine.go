@@ -33,6 +33,10 @@ type Config struct {
 	// GroupCommit lets commits of several sessions share the syncs to disk. It is
 	// for a server that syncs every write (sync_always), and for one replica.
 	GroupCommit bool
+	// Stage has the server keep the batches of a stream in memory until they are
+	// committed, and reports whether it does; nil if nobody can tell it to. It is
+	// asked with GroupCommit, once the stream is there.
+	Stage func(stream string) bool
 	// MetadataKeys are the metadata keys that lists may filter by.
 	MetadataKeys []string
 	// CacheBytes bounds the aggregate cache; 0 means the store's default.

@@ -148,7 +148,10 @@ func (e *Engine) openStore(ctx context.Context, p *parts, js jetstream.JetStream
 	if err != nil {
 		return nil, err
 	}
-	p.driver, err = esjs.Open(ctx, esjs.Config{Names: e.names, Read: p.conns.read, Write: p.conns.write, GroupCommit: e.cfg.GroupCommit})
+	staged := e.cfg.GroupCommit && e.cfg.Stage != nil && e.cfg.Stage(e.names.EventsStream())
+	p.driver, err = esjs.Open(ctx, esjs.Config{
+		Names: e.names, Read: p.conns.read, Write: p.conns.write, GroupCommit: e.cfg.GroupCommit, CheapBatches: staged,
+	})
 	if err != nil {
 		return nil, err
 	}

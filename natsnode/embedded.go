@@ -191,6 +191,7 @@ func (e *embedded) stop() {
 // release gives up as much as was taken of the lock and the temporary directory.
 func (e *embedded) release() error {
 	var errs []error
+	errs = append(errs, e.unstage())
 	if e.lock != nil {
 		errs = append(errs, e.lock.release())
 	}

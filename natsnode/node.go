@@ -37,6 +37,8 @@ type embedded struct {
 	// dir holds the store; for memory storage it is temporary and removed by Close.
 	dir  string
 	lock *dirLock
+	// staged is what StageInMemory made; Node.mu guards it.
+	staged []stagingDir
 	// recovering lets one recovery run at a time.
 	recovering sync.Mutex
 	// doubt keeps trouble with a stream until it is sure.

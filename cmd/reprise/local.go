@@ -27,7 +27,7 @@ func startHost(ctx context.Context, node *natsnode.Node, cfg engine.Config) (*ho
 	if cfg.Dial == nil {
 		cfg.Dial = node.Dial
 	}
-	cfg.GroupCommit = cfg.GroupCommit || node.SyncsAlways()
+	cfg.GroupCommit, cfg.Stage = cfg.GroupCommit || node.SyncsAlways(), node.StageInMemory
 	e, err := engine.New(cfg)
 	if err != nil {
 		return nil, err

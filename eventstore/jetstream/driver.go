@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 
 	"reprise/contract"
 	"reprise/eventstore"
@@ -58,6 +57,9 @@ type Config struct {
 	// every write (sync_always) of a stream on file with one replica, and costs
 	// elsewhere; on a stream in memory or with several replicas it does nothing.
 	GroupCommit bool
+	// CheapBatches says that the server stages batches in memory, so that a small
+	// group is worth one too (ADR 0020).
+	CheapBatches bool
 }
 
 // Driver keeps the events in a stream. All methods are safe for concurrent use.
@@ -98,11 +100,17 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	if d.incarnation == "" {
 		return nil, fmt.Errorf("stream %s has no incarnation in its metadata; EnsureStream makes one that has", d.stream)
 	}
+	if err := d.dropHalfPair(ctx, stream); err != nil {
+		return nil, fmt.Errorf("stream %s: %w", d.stream, err)
+	}
 	if d.publisher, err = newPublisher(cfg.Write, cfg.InFlight, cfg.Timeout); err != nil {
 		return nil, err
 	}
 	if cfg.GroupCommit && d.durable && d.replicas == 1 {
-		d.group = &committer{log: driverLog{d}, timeout: cfg.Timeout}
+		d.group = &committer{log: driverLog{d}, timeout: cfg.Timeout, least: minGroup}
+		if cfg.CheapBatches {
+			d.group.least = minCheapGroup
+		}
 	}
 	if err := d.probe(ctx); err != nil {
 		_ = d.Close() // the probe's error counts
@@ -242,7 +250,7 @@ func (d *Driver) appendBatch(ctx context.Context, records []eventstore.Record) (
 	for i := range records {
 		batch[i] = &records[i]
 	}
-	seq, err := d.storeBatch(ctx, batch)
+	seq, err := d.storeBatch(ctx, pairID(), batch)
 	if err != nil {
 		return nil, err
 	}
@@ -256,14 +264,14 @@ func (d *Driver) appendBatch(ctx context.Context, records []eventstore.Record) (
 // storeBatch stores records by one atomic batch and returns the sequence of the
 // last; the others come right before it. The server checks all guards when it
 // commits; if one fails it stores nothing and does not say which.
-func (d *Driver) storeBatch(ctx context.Context, records []*eventstore.Record) (uint64, error) {
+func (d *Driver) storeBatch(ctx context.Context, id string, records []*eventstore.Record) (uint64, error) {
 	select {
 	case d.batches <- struct{}{}:
 		defer func() { <-d.batches }()
 	case <-ctx.Done():
 		return 0, fmt.Errorf("%w: %d batches are in flight: %w", eventstore.ErrUnavailable, maxBatches, ctx.Err())
 	}
-	first, last, err := d.sendBatch(records)
+	first, last, err := d.sendBatch(id, records)
 	if err != nil {
 		return 0, err
 	}
@@ -282,8 +290,7 @@ func (d *Driver) storeBatch(ctx context.Context, records []*eventstore.Record) (
 // whether the server opened it, that to the last whether it committed it. When
 // sending fails in the middle the batch is never committed and the server drops
 // it after 10 seconds.
-func (d *Driver) sendBatch(records []*eventstore.Record) (first, last ticket, err error) {
-	id := nuid.Next()
+func (d *Driver) sendBatch(id string, records []*eventstore.Record) (first, last ticket, err error) {
 	for i := range records {
 		msg := d.message(records[i])
 		msg.Header[headerBatchID] = []string{id}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nuid"
+
 	"reprise/eventstore"
 )
 
@@ -21,8 +23,11 @@ const (
 	maxGroupBytes  = 8 << 20
 	maxMemberBytes = 256 << 10
 	// minGroup is the least that is written as a batch, which costs six syncs
-	// whatever it holds; less goes as single publishes, of one sync each.
-	minGroup = 7
+	// whatever it holds; less goes as single publishes, of one sync each. Where the
+	// server stages batches in memory one costs a single sync (ADR 0020), and
+	// minCheapGroup is the least.
+	minGroup      = 7
+	minCheapGroup = 2
 	// guardReads is how many guards of a failed group are read side by side.
 	guardReads = 16
 )
@@ -46,6 +51,8 @@ type committer struct {
 	log groupLog
 	// timeout is how long a group waits for the server.
 	timeout time.Duration
+	// least is the smallest group that is written as a batch.
+	least int
 
 	mu      sync.Mutex
 	waiting []*member
@@ -150,7 +157,7 @@ func fits(have, size, bytes int) bool {
 
 // store writes a group and answers each of its members.
 func (c *committer) store(ctx context.Context, group []*member) {
-	if len(group) < minGroup {
+	if len(group) < c.least {
 		c.singly(ctx, group)
 		return
 	}
@@ -166,7 +173,7 @@ func (c *committer) store(ctx context.Context, group []*member) {
 // storeAgain writes what is left of a group whose guards failed: once more
 // together, and then singly, so that at last each has an answer of its own.
 func (c *committer) storeAgain(ctx context.Context, rest []*member) {
-	if len(rest) < minGroup || c.together(ctx, rest) != nil {
+	if len(rest) < c.least || c.together(ctx, rest) != nil {
 		c.singly(ctx, rest)
 	}
 }
@@ -238,7 +245,7 @@ type driverLog struct{ *Driver }
 
 // together stores records by one atomic batch.
 func (l driverLog) together(ctx context.Context, records []*eventstore.Record) (uint64, error) {
-	return l.storeBatch(ctx, records)
+	return l.storeBatch(ctx, nuid.Next(), records)
 }
 
 // singly publishes all records before it waits for the first answer.

@@ -88,7 +88,7 @@ func (l *fakeLog) written() []string {
 
 func newFake() (*committer, *fakeLog) {
 	l := &fakeLog{last: map[eventstore.Key]uint64{}}
-	return &committer{log: l, timeout: time.Minute}, l
+	return &committer{log: l, timeout: time.Minute, least: minGroup}, l
 }
 
 func sessionKey(n int) eventstore.Key {
@@ -198,7 +198,7 @@ func TestAMoverFailsAlone(t *testing.T) {
 // TestAMoverThatReadsDoNotShow has a log whose reads are behind.
 func TestAMoverThatReadsDoNotShow(t *testing.T) {
 	l := &fakeLog{last: map[eventstore.Key]uint64{sessionKey(5): 900}}
-	c := &committer{log: blindLog{l}, timeout: time.Minute}
+	c := &committer{log: blindLog{l}, timeout: time.Minute, least: minGroup}
 	for i, a := range together(t, c, sequence(20, fresh)) {
 		if conflict := errors.Is(a.err, eventstore.ErrConflict); conflict != (i == 5) || (a.err != nil) != conflict {
 			t.Errorf("record %d: %v", i, a.err)

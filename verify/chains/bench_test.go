@@ -60,7 +60,7 @@ func start(b *testing.B, set func(*natsnode.Options)) *nats.Conn {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = node.Close(context.Background()) })
-	e, err := engine.New(engine.Config{Dial: node.Dial, Logger: slog.New(slog.DiscardHandler)})
+	e, err := engine.New(engine.Config{Dial: node.Dial, GroupCommit: o.SyncAlways, Stage: node.StageInMemory, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
