@@ -17,9 +17,15 @@ const (
 	leaseTTL     = 3 * time.Second
 	leaseRenewal = leaseTTL / 6
 	// leaseGrace is how long a holder goes on without a renewal before it stops
-	// by itself, which is before anybody else can get the lease.
+	// by itself, which is before anybody else can get the lease; and how long one
+	// renewal may take.
 	leaseGrace = leaseTTL / 2
-	leaseKey   = "holder"
+	// leaseSilence is how long it goes on instead while the server is connected
+	// and says nothing at all. Most likely the server is busy and nobody else gets
+	// an answer either; if somebody does, both act for that long, which is why all
+	// that a holder writes is guarded or changes nothing the second time.
+	leaseSilence = 5 * leaseTTL
+	leaseKey     = "holder"
 	// maxClockSkew is how far an engine's clock may be from the server's.
 	maxClockSkew = time.Second
 )
@@ -30,16 +36,21 @@ var errClockSkew = errors.New("the clock of this engine and the server's differ 
 // errLeaseLost is the cause with which the holder's work is cancelled.
 var errLeaseLost = errors.New("another engine is the holder now, or the server can't be reached")
 
+// errLeaseUnclear says that a replica that is behind was asked who the holder is.
+var errLeaseUnclear = errors.New("it is not clear who has the lease")
+
 // holder takes part in the election of the one engine that writes what is
 // derived: views, queue results, timers.
 type holder struct {
 	kv jetstream.KeyValue
 	// open makes or opens the bucket again: it is in memory, and gone when a
 	// server without replicas has restarted.
-	open  func(context.Context) (jetstream.KeyValue, error)
-	id    string
-	clock func() time.Time
-	log   *slog.Logger
+	open func(context.Context) (jetstream.KeyValue, error)
+	id   string
+	// connected reports whether there is a connection to the server.
+	connected func() bool
+	clock     func() time.Time
+	log       *slog.Logger
 	// acquired is the revision with which the lease was got last.
 	acquired atomic.Uint64
 }
@@ -147,16 +158,60 @@ func (h *holder) renew(ctx context.Context, rev uint64, done <-chan struct{}) (u
 			return rev, nil
 		case <-tick.C:
 		}
-		next, err := h.kv.Update(ctx, leaseKey, []byte(h.id), rev)
+		next, err := h.extend(ctx, rev)
 		switch {
 		case err == nil:
 			rev, last = next, time.Now()
 		case ctx.Err() != nil:
 			return rev, nil
-		case errors.Is(err, jetstream.ErrKeyExists) || time.Since(last) > leaseGrace:
+		case errors.Is(err, jetstream.ErrKeyExists) || time.Since(last) > h.patience(err):
 			return rev, errors.Join(errLeaseLost, err)
 		}
 	}
+}
+
+// patience is how long the holder goes on without a renewal if this is why.
+func (h *holder) patience(err error) time.Duration {
+	if errors.Is(err, context.DeadlineExceeded) && h.connected() {
+		return leaseSilence
+	}
+	return leaseGrace
+}
+
+// extend renews the lease once and returns its new revision. The error is
+// jetstream.ErrKeyExists if somebody else has it, or has had it.
+func (h *holder) extend(ctx context.Context, rev uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaseGrace)
+	defer cancel()
+	next, err := h.kv.Update(ctx, leaseKey, []byte(h.id), rev)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return h.reclaim(ctx, rev, err)
+	}
+	return next, err
+}
+
+// reclaim returns the revision of a lease that is no longer at rev but still
+// this engine's: a renewal was stored and its answer lost, or the lease expired
+// while the server said nothing and nobody has taken it since. Everything that
+// is done to the lease counts its revision up by one, so a gap tells of others.
+func (h *holder) reclaim(ctx context.Context, rev uint64, refused error) (uint64, error) {
+	entry, err := h.kv.Get(ctx, leaseKey)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		next, err := h.kv.Create(ctx, leaseKey, []byte(h.id))
+		if err == nil && next != rev+1 {
+			h.giveBack(ctx, next)
+			return rev, refused
+		}
+		return next, err
+	case err != nil:
+		return rev, err
+	case string(entry.Value()) != h.id:
+		return rev, refused
+	case entry.Revision() <= rev:
+		return rev, errLeaseUnclear
+	}
+	return entry.Revision(), nil
 }
 
 // giveBack lets the next engine take over at once, also after ctx has ended.

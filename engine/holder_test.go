@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -50,7 +51,12 @@ func startJetStream(t testing.TB) *server.Server {
 
 func startCampaign(t *testing.T, ns *server.Server, id string, clock func() time.Time) *campaign {
 	t.Helper()
-	js, err := jetstream.New(dialServer(t, ns))
+	return startCampaignOn(t, dialServer(t, ns), id, clock)
+}
+
+func startCampaignOn(t *testing.T, nc *nats.Conn, id string, clock func() time.Time) *campaign {
+	t.Helper()
+	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +68,7 @@ func startCampaign(t *testing.T, ns *server.Server, id string, clock func() time
 		t.Fatal(err)
 	}
 	c := &campaign{log: &syncBuffer{}, js: js}
-	c.holder = &holder{kv: kv, open: open, id: id, clock: clock, log: slog.New(slog.NewTextHandler(c.log, nil))}
+	c.holder = &holder{kv: kv, open: open, id: id, connected: nc.IsConnected, clock: clock, log: slog.New(slog.NewTextHandler(c.log, nil))}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -20,9 +20,10 @@ import (
 const drainPatience = 20 * time.Second
 
 // conns are the connections of an engine. They are separate so that no kind of
-// work waits behind another.
+// work waits behind another: the server answers the reads of one connection in
+// turn, and takes many milliseconds for what it has to fetch from disk.
 type conns struct {
-	requests, replies, read, write, views, work *nats.Conn
+	requests, replies, read, snapshots, write, views, work, lease *nats.Conn
 }
 
 // dial opens all connections or none.
@@ -30,7 +31,7 @@ func (e *Engine) dial() (*conns, error) {
 	c := &conns{}
 	for name, to := range map[string]**nats.Conn{
 		"requests": &c.requests, "replies": &c.replies, "read": &c.read, "write": &c.write, "views": &c.views,
-		"work": &c.work,
+		"work": &c.work, "snapshots": &c.snapshots, "lease": &c.lease,
 	} {
 		options := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait)}
 		if name == "write" {
@@ -50,7 +51,7 @@ func (e *Engine) dial() (*conns, error) {
 const reconnectWait = 250 * time.Millisecond
 
 func (c *conns) close() {
-	for _, nc := range []*nats.Conn{c.requests, c.replies, c.read, c.write, c.views, c.work} {
+	for _, nc := range []*nats.Conn{c.requests, c.replies, c.read, c.snapshots, c.write, c.views, c.work, c.lease} {
 		if nc != nil {
 			nc.Close()
 		}
@@ -131,6 +132,18 @@ func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 		return nil, err
 	}
 	p.queue = queueConfig{JetStream: js, Streams: streams, Names: e.names, Executor: p.executor, Accounts: e.cfg.Accounts, Logger: e.cfg.Logger}
+	if p.holder, err = e.candidate(ctx, c.lease); err != nil {
+		return nil, err
+	}
+	return p, e.openOperations(ctx, p, js)
+}
+
+// candidate makes the part that takes part in the election of the holder.
+func (e *Engine) candidate(ctx context.Context, nc *nats.Conn) (*holder, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
 	open := func(ctx context.Context) (jetstream.KeyValue, error) {
 		return ensureControl(ctx, js, e.names.ControlBucket(), e.cfg.Replicas)
 	}
@@ -138,8 +151,7 @@ func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.holder = &holder{kv: kv, open: open, id: e.cfg.ID, clock: e.cfg.Clock, log: e.cfg.Logger}
-	return p, e.openOperations(ctx, p, js)
+	return &holder{kv: kv, open: open, id: e.cfg.ID, connected: nc.IsConnected, clock: e.cfg.Clock, log: e.cfg.Logger}, nil
 }
 
 // openStore opens the event stream and the bucket of views beside it.
@@ -155,13 +167,13 @@ func (e *Engine) openStore(ctx context.Context, p *parts, js jetstream.JetStream
 	if err != nil {
 		return nil, err
 	}
-	views, err := projections.OpenKV(ctx, p.conns.read, p.conns.views, projections.KVConfig{
+	views, err := projections.OpenKV(ctx, p.conns.snapshots, p.conns.views, projections.KVConfig{
 		Bucket: e.names.SessionsBucket(), Replicas: e.cfg.Replicas, Memory: e.cfg.Memory,
 	})
 	if err != nil {
 		return nil, err
 	}
-	blocks, err := projections.OpenKVBlocks(ctx, p.conns.read, p.conns.views, projections.KVConfig{
+	blocks, err := projections.OpenKVBlocks(ctx, p.conns.snapshots, p.conns.views, projections.KVConfig{
 		Bucket: e.names.HistoryBucket(), Replicas: e.cfg.Replicas, Memory: e.cfg.Memory,
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -178,8 +179,9 @@ func (k *KVViews) Scan(ctx context.Context, bodies bool, fn func(View) error) er
 	if info.State.Msgs == 0 {
 		return nil
 	}
+	// Without a filter, which the server would compare with every key.
 	consumer, err := k.read.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{k.subject(">")}, DeliverPolicy: jetstream.DeliverAllPolicy, HeadersOnly: !bodies,
+		DeliverPolicy: jetstream.DeliverAllPolicy, HeadersOnly: !bodies,
 	})
 	if err != nil {
 		return fmt.Errorf("read the view bucket: %w", err)
@@ -228,8 +230,8 @@ func (k *KVViews) drain(ctx context.Context, end uint64, consumer jetstream.Cons
 
 // view reads a message of the bucket; false for markers and the checkpoint.
 func (k *KVViews) view(msg jetstream.Msg) (View, bool) {
-	key := msg.Subject()[len(k.subject("")):]
-	if key == checkpointKey || msg.Headers().Get(headerOperation) != "" {
+	key, ours := strings.CutPrefix(msg.Subject(), k.subject(""))
+	if !ours || key == checkpointKey || msg.Headers().Get(headerOperation) != "" {
 		return View{}, false
 	}
 	return View{Key: key, Body: msg.Data(), Index: []byte(msg.Headers().Get(contract.HeaderIndex))}, true

@@ -21,8 +21,9 @@ const (
 	// fenceGap is by how many messages a new writer moves the stream on: more
 	// than the one before it can have in flight.
 	fenceGap = writeWindow + 2
-	// ackTimeout is how long a put may take.
-	ackTimeout = 5 * time.Second
+	// ackTimeout is how long a put may take. The server reads the block in which
+	// the view before is, and a window of puts may be of as many blocks.
+	ackTimeout = 30 * time.Second
 	// openTries bounds how often a new writer tries to fence the one before,
 	// while that goes on writing.
 	openTries = 20
