@@ -21,7 +21,7 @@ func (s *Store) Load(ctx context.Context, key Key) (Aggregate, error) {
 		return agg, nil
 	}
 	moves := s.cache.reading(key)
-	agg, err := s.read(ctx, key, s.snapshot(ctx, key))
+	agg, err := s.read(ctx, key, true)
 	if err != nil {
 		s.reportDamage(err)
 		return Aggregate{}, err
@@ -59,7 +59,7 @@ func (s *Store) Confirm(ctx context.Context, agg Aggregate) (Aggregate, error) {
 	}
 	next, err := s.readFrom(ctx, agg.Key, last, &base{Aggregate: agg})
 	if errors.Is(err, ErrCorrupt) {
-		next, err = s.read(ctx, agg.Key, nil)
+		next, err = s.read(ctx, agg.Key, false)
 	}
 	if err != nil {
 		s.reportDamage(err)
@@ -102,13 +102,19 @@ func (s *Store) last(ctx context.Context, key Key) (Message, error) {
 	return m, err
 }
 
-// read loads a session from the store. A history that seems to break is read
-// again if the session has moved meanwhile: it may have been compacted between
-// two reads.
-func (s *Store) read(ctx context.Context, key Key, from *base) (Aggregate, error) {
+// read loads a session from the store, with a snapshot if it may. A history
+// that seems to break is read again if the session has moved meanwhile: it may
+// have been compacted between two reads.
+func (s *Store) read(ctx context.Context, key Key, snapshot bool) (Aggregate, error) {
 	last, err := s.last(ctx, key)
 	if err != nil {
 		return Aggregate{}, err
+	}
+	var from *base
+	if snapshot {
+		if from, last, err = s.baseFor(ctx, last); err != nil {
+			return Aggregate{}, err
+		}
 	}
 	if from == nil {
 		if agg, ok := s.blockBefore(ctx, last, Cut{Seq: last.Seq}); ok {
@@ -126,6 +132,22 @@ func (s *Store) read(ctx context.Context, key Key, from *base) (Aggregate, error
 		}
 		last, from = again, nil
 	}
+}
+
+// baseFor returns the snapshot of a session, nil for none, and its last message:
+// the given one, or a newer one that the snapshot tells of. A history of one
+// commit is in its last message, and needs no snapshot: to read one is dear where
+// the server has to fetch it from disk.
+func (s *Store) baseFor(ctx context.Context, last Message) (*base, Message, error) {
+	if last.Seq == 0 || last.Guarded && last.Prev == 0 {
+		return nil, last, nil
+	}
+	from := s.snapshot(ctx, last.Key)
+	if from == nil || from.Seq <= last.Seq {
+		return from, last, nil
+	}
+	last, err := s.last(ctx, last.Key)
+	return from, last, err
 }
 
 // readFrom loads a session whose last message is given. The base is used if

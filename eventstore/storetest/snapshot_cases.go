@@ -15,6 +15,7 @@ var snapshotCases = []testCase{
 	{"a snapshot ahead of the events loses", snapshotAhead},
 	{"a snapshot of a history that was restored from a backup loses", snapshotOfOtherHistory},
 	{"a snapshot that can't be had is none", snapshotFails},
+	{"a history of one commit, or none, needs no snapshot", snapshotNotAsked},
 	{"a repeated command is known beyond what a snapshot remembers", recentFilled},
 	{"damage before a snapshot is found when command ids are looked for", recentDamaged},
 }
@@ -133,6 +134,35 @@ func snapshotFails(w *world) {
 	got, err := s.Load(w.ctx, key(1))
 	w.must(err)
 	w.equal("the aggregate", got, want)
+}
+
+// counted is a Snapshots that has none and counts how often it is asked.
+type counted struct{ asked int }
+
+// Snapshot returns that there is none.
+func (c *counted) Snapshot(context.Context, eventstore.Key) (eventstore.Snapshot, error) {
+	c.asked++
+	return eventstore.Snapshot{}, errors.New("there is none")
+}
+
+func snapshotNotAsked(w *world) {
+	after := w.history(w.store(eventstore.Config{}), key(1), 1)
+	w.history(w.store(eventstore.Config{}), key(2), 2)
+	asked := &counted{}
+	s := w.store(eventstore.Config{Snapshots: asked})
+	got, err := s.Load(w.ctx, key(1))
+	w.must(err)
+	w.equal("the aggregate", got, after[0])
+	_, err = s.Load(w.ctx, key(7))
+	w.must(err)
+	if asked.asked != 0 {
+		w.Errorf("a snapshot was asked for %d times", asked.asked)
+	}
+	_, err = s.Load(w.ctx, key(2))
+	w.must(err)
+	if asked.asked != 1 {
+		w.Errorf("a snapshot was asked for %d times; a history of two commits may have one", asked.asked)
+	}
 }
 
 func recentFilled(w *world) {
