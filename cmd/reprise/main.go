@@ -5,6 +5,8 @@ package main
 import "os"
 
 func main() {
-	tuneMemory(os.Getenv)
+	if tuneMemory(os.Getenv) {
+		go keepTuned()
+	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

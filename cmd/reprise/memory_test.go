@@ -14,20 +14,36 @@ func TestMemoryIsTunedUnlessTheEnvironmentSays(t *testing.T) {
 		debug.SetMemoryLimit(limit)
 	}()
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
-		tuneMemory(func(asked string) string { return map[string]string{name: "50"}[asked] })
-		if debug.SetMemoryLimit(-1) != limit {
+		tuned := tuneMemory(func(asked string) string { return map[string]string{name: "50"}[asked] })
+		if tuned || debug.SetMemoryLimit(-1) != limit {
 			t.Errorf("with %s the limit was set all the same", name)
 		}
 	}
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux tells how much memory there is, in /proc")
 	}
-	tuneMemory(func(string) string { return "" })
+	if !tuneMemory(func(string) string { return "" }) {
+		t.Error("it is not kept tuned")
+	}
 	if got := debug.SetGCPercent(100); got != collectAt {
 		t.Errorf("the collector is set to %d %%", got)
 	}
 	if got := debug.SetMemoryLimit(-1); got != machineMemory()/memoryShare || got < 64<<20 {
 		t.Errorf("the limit is %d bytes", got)
+	}
+}
+
+func TestGarbageIsBounded(t *testing.T) {
+	for live, want := range map[uint64]int{
+		0: collectAt, 1 << 20: collectAt, maxGarbage / 3: collectAt, maxGarbage: 100, 2 * maxGarbage: 50, 100 * maxGarbage: leastCollectAt,
+	} {
+		if got := percentFor(live); got != want {
+			t.Errorf("%d MB live: collected at %d %%, not %d", live>>20, got, want)
+		}
+	}
+	runtime.GC()
+	if live := liveHeap(); live == 0 || live > 1<<30 {
+		t.Errorf("%d bytes are live", live)
 	}
 }
 
