@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -88,6 +89,26 @@ func TestStandbyBecomesHolder(t *testing.T) {
 			t.Errorf("who ended: %v", err)
 		}
 	})
+}
+
+// Who asks between two times as the holder waits for the second one.
+func TestWaitingForTheNextTime(t *testing.T) {
+	w := newWorld(t)
+	a := key("ada", "s1")
+	w.create(a)
+	v := w.views(NewMemoryViews())
+	w.runner(v)
+	stop := w.background(v.Run)
+	w.wait(v)
+	stop()
+	w.do(a, &domain.Start{})
+	waited := make(chan error, 1)
+	go func() { waited <- v.WaitFor(t.Context(), w.at(w.end())) }()
+	eventually(t, "somebody waits or was sent away", func() bool { return v.gate.least() != math.MaxUint64 || len(waited) > 0 })
+	w.background(v.Run)
+	if err := <-waited; err != nil {
+		t.Errorf("who has waited: %v", err)
+	}
 }
 
 func TestOldHolderIsFenced(t *testing.T) {

@@ -78,6 +78,7 @@ func (v *Views) standBy() {
 	v.holding, v.rebuilding, v.putting = false, false, time.Time{}
 	clear(v.dirty)
 	v.gate.stop()
+	v.gate.reset(0) // who comes now waits for the next time
 }
 
 func (t *tenure) run(ctx context.Context) error {
