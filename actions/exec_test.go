@@ -22,7 +22,7 @@ import (
 )
 
 // bound is how long a test waits for anything.
-const bound = 20 * time.Second
+const bound = time.Minute
 
 // quick is a configuration whose waits are short.
 func quick() actions.ExecConfig {

@@ -35,7 +35,7 @@ func newBackend(t testing.TB, memory bool) *backend {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("the server does not start")
 	}
 	dial := func(options ...nats.Option) *nats.Conn {

@@ -34,7 +34,7 @@ func startServer(t *testing.T) *nats.Conn {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("the embedded server does not start")
 	}
 	nc, err := nats.Connect("", nats.InProcessServer(srv))

@@ -23,7 +23,7 @@ func connect(t testing.TB) *nats.Conn {
 		t.Fatal(err)
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("the test server did not start")
 	}
 	nc, err := nats.Connect("", nats.InProcessServer(srv))

@@ -128,7 +128,7 @@ func next(t *testing.T, entries <-chan contract.CommitEntry) contract.CommitEntr
 	select {
 	case entry := <-entries:
 		return entry
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no commit came")
 		return contract.CommitEntry{}
 	}
@@ -136,7 +136,7 @@ func next(t *testing.T, entries <-chan contract.CommitEntry) contract.CommitEntr
 
 func slow(t *testing.T, nc *nats.Conn) *client.Client {
 	t.Helper()
-	c, err := client.New(nc, client.Config{User: "ada", Timeout: 5 * time.Second, Attempts: 2, Backoff: time.Millisecond, WatchIdle: time.Hour})
+	c, err := client.New(nc, client.Config{User: "ada", Timeout: time.Minute, Attempts: 2, Backoff: time.Millisecond, WatchIdle: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestWatchFromNow(t *testing.T) {
 	h := newHistory(t, nc)
 	h.add(domain.TypeSessionCreated)
 	entries, _, _ := watchAll(t, patient(t, nc), 0)
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		n := h.add(domain.TypeStepSucceeded)
 		h.publish(n)

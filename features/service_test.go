@@ -28,7 +28,7 @@ type storage struct {
 }
 
 // startBound bounds the start and the stop of a service.
-const startBound = 20 * time.Second
+const startBound = time.Minute
 
 // service is an embedded NATS server with engines on it.
 type service struct {

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every request and every wait for something to happen.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // lookAgain is the pause between two looks of eventually.
 const lookAgain = 5 * time.Millisecond

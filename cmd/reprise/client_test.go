@@ -65,7 +65,7 @@ func TestClientWithEngine(t *testing.T) {
 // as the history has it, so a watch needs no query for it.
 func TestLiveCommitsAreHistory(t *testing.T) {
 	c := newClient(t, startEngine(t, nil).URL())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), servePatience)
 	defer cancel()
 	if _, err := c.Create(ctx, "s1", domain.Definition{KeepOpen: true}); err != nil {
 		t.Fatal(err)

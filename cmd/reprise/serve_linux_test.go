@@ -74,7 +74,7 @@ func TestServeSurvivesAFullDisk(t *testing.T) {
 		t.Fatal("the full disk took a message")
 	}
 	poll(t, "a line about the full disk", func() bool { return strings.Contains(s.err.String(), "is full") })
-	answer, err := nc.Request("reprise.cmd.ann.full.create", []byte(`{"keepOpen":true}`), time.Second)
+	answer, err := nc.Request("reprise.cmd.ann.full.create", []byte(`{"keepOpen":true}`), servePatience)
 	if err != nil || answer.Header.Get(contract.HeaderErrorCode) != "503" || !strings.Contains(answer.Header.Get(contract.HeaderError), "is full") {
 		t.Errorf("a command on a full disk: %v, %v", answer, err)
 	}

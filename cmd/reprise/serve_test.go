@@ -16,7 +16,7 @@ import (
 )
 
 // servePatience bounds everything that a test of serve waits for.
-const servePatience = 30 * time.Second
+const servePatience = time.Minute
 
 // sharedText is a writer that may be read while others write.
 type sharedText struct {

@@ -258,7 +258,7 @@ func (p *player) work(words []string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	msg, err := p.nc.Request(contract.Default().Worker("amber", action, "ada", session, domain.Verb(verb)), raw, 10*time.Second)
+	msg, err := p.nc.Request(contract.Default().Worker("amber", action, "ada", session, domain.Verb(verb)), raw, servePatience)
 	if err != nil {
 		p.t.Fatalf("%v: %v", words, err)
 	}
@@ -269,7 +269,7 @@ func (p *player) work(words []string) {
 
 // attempt is the number of a step's last attempt.
 func (p *player) attempt(session, chain, step string) int {
-	msg, err := p.nc.Request(contract.Default().Query("ada", contract.QueryGet), []byte(`{"session":"`+session+`"}`), 10*time.Second)
+	msg, err := p.nc.Request(contract.Default().Query("ada", contract.QueryGet), []byte(`{"session":"`+session+`"}`), servePatience)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every request, every start and every wait for something.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // lookAgain is the pause between two looks of eventually.
 const lookAgain = 5 * time.Millisecond

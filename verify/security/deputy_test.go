@@ -1,6 +1,7 @@
 package security
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -29,14 +30,25 @@ func ask(t testing.TB, nc *nats.Conn, subject, body string) *nats.Msg {
 	return m
 }
 
-// must is ask for a request that has to be accepted.
+// must is ask for a request that has to be accepted. What is answered with a hint
+// to ask again is asked again, as clients do.
 func must(t testing.TB, nc *nats.Conn, subject, body string) *nats.Msg {
 	t.Helper()
-	m := ask(t, nc, subject, body)
-	if sentence := m.Header.Get(contract.HeaderError); sentence != "" {
-		t.Fatalf("%s: %s", subject, sentence)
+	request := &nats.Msg{Subject: subject, Data: []byte(body), Header: nats.Header{contract.HeaderCommandID: {rand.Text()}}}
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		m, err := nc.RequestMsg(request, patience)
+		if err != nil {
+			t.Fatalf("%s: %v", subject, err)
+		}
+		sentence := m.Header.Get(contract.HeaderError)
+		if sentence == "" {
+			return m
+		}
+		var e contract.Error
+		if err := json.Unmarshal(m.Data, &e); err != nil || e.RetryAfter == 0 || time.Now().After(deadline) {
+			t.Fatalf("%s: %s", subject, sentence)
+		}
 	}
-	return m
 }
 
 // events returns how many events are stored.

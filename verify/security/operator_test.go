@@ -223,7 +223,7 @@ func TestCommandsAreShellWords(t *testing.T) {
 // dialTo dials a server.
 func dialTo(ns *server.Server) auth.Dial {
 	return func(_ string, options ...nats.Option) (*nats.Conn, error) {
-		return nats.Connect(ns.ClientURL(), options...)
+		return nats.Connect(ns.ClientURL(), append(options, nats.Timeout(patience))...)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestServerElsewhere(t *testing.T) {
 func TestRevocation(t *testing.T) {
 	w := newWorld(t)
 	w.revoked(t, func(name string, options ...nats.Option) (*nats.Conn, error) {
-		return nats.Connect(w.node.URL(), options...)
+		return nats.Connect(w.node.URL(), append(options, nats.Timeout(patience))...)
 	})
 }
 

@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds everything that a test waits for.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // world is a server with authentication, and an engine on it.
 type world struct {
@@ -154,7 +154,7 @@ func (w *world) as(role auth.Role, name string, actions ...string) *nats.Conn {
 func (w *world) connect(options ...nats.Option) *nats.Conn {
 	w.t.Helper()
 	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
-	nc, err := nats.Connect(w.node.URL(), append([]nats.Option{quiet}, options...)...)
+	nc, err := nats.Connect(w.node.URL(), append([]nats.Option{quiet, nats.Timeout(patience)}, options...)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds every start, every answer and every read of a stream.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // process is a child that is killed at the end of the test if it still runs.
 type process struct {

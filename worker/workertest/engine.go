@@ -19,7 +19,7 @@ import (
 )
 
 // Wait bounds every wait of a test.
-const Wait = 20 * time.Second
+const Wait = time.Minute
 
 // Engine is the fake. All methods are safe for concurrent use, and end the test
 // when something is wrong with the fake itself.
