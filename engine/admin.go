@@ -155,7 +155,8 @@ var errNotHolder = errors.New("another engine is the holder")
 // awaitTerm returns the holder's context. At a start it takes a moment until
 // somebody is the holder. The error is errNotHolder if another engine is and
 // gives signs of life: the lease may be that of a dead one, whose successor
-// answers. It is a rejection if nobody is the holder.
+// answers. It is a rejection if nobody is the holder, also where a dead one's lease
+// outlives the patience, as on a slow machine: else nobody would answer.
 func (o *operations) awaitTerm() (context.Context, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), holderPatience)
 	defer cancel()
@@ -182,20 +183,14 @@ func (o *operations) awaitTerm() (context.Context, error) {
 		case <-changed:
 		case <-look.C:
 		case <-o.closing:
-			return nil, o.nobody(other, stopping())
+			if other > 0 {
+				return nil, errNotHolder
+			}
+			return nil, stopping()
 		case <-ctx.Done():
-			return nil, o.nobody(other, domain.Reject(domain.CodeUnavailable, domain.StateNone, "no engine is the holder, which alone cleans up; ask again in a moment, and see the log if that doesn't help"))
+			return nil, domain.Reject(domain.CodeUnavailable, domain.StateNone, "no engine is the holder, which alone cleans up; ask again in a moment, and see the log if that doesn't help")
 		}
 	}
-}
-
-// nobody is the error for an engine that is not the holder: none of its business
-// if another one had the lease.
-func (o *operations) nobody(other uint64, err error) error {
-	if other > 0 {
-		return errNotHolder
-	}
-	return err
 }
 
 // othersLease returns the revision of the lease if another engine has it; 0 if

@@ -30,8 +30,19 @@ type told struct {
 	rejected *contract.Error
 }
 
-// operate sends an operator's request and reads the answer to its end.
+// operate sends an operator's request and reads the answer to its end. While no
+// engine is the holder it asks again.
 func (h *house) operate(name string, request any) told {
+	h.t.Helper()
+	var all told
+	until(h.t, "an engine answers "+name, func() bool {
+		all = h.operateOnce(name, request)
+		return all.rejected == nil || all.rejected.Code != domain.CodeUnavailable
+	})
+	return all
+}
+
+func (h *house) operateOnce(name string, request any) told {
 	h.t.Helper()
 	body, err := domain.Marshal(request)
 	if err != nil {

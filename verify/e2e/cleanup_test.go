@@ -18,9 +18,21 @@ import (
 	"reprise/domain"
 )
 
+// errNoHolder is the answer while no engine is the holder: ask again.
+var errNoHolder = errors.New("no engine is the holder")
+
 // operate sends an operator's request and calls each for every message of the
 // answer, until the report or until the server is gone.
 func (p *peer) operate(ctx context.Context, name string, body any, each func(contract.CleanupMessage)) (*contract.CleanupReport, error) {
+	for {
+		report, err := p.operateOnce(ctx, name, body, each)
+		if !errors.Is(err, errNoHolder) {
+			return report, err
+		}
+	}
+}
+
+func (p *peer) operateOnce(ctx context.Context, name string, body any, each func(contract.CleanupMessage)) (*contract.CleanupReport, error) {
 	data, err := domain.Marshal(body)
 	if err != nil {
 		return nil, err
@@ -42,6 +54,9 @@ func (p *peer) operate(ctx context.Context, name string, body any, each func(con
 		a, err := read(msg)
 		if err != nil {
 			return nil, err
+		}
+		if a.refusal != nil && a.refusal.Code == domain.CodeUnavailable {
+			return nil, errNoHolder
 		}
 		if a.refusal != nil {
 			return nil, errors.New(a.refusal.Message)
@@ -75,7 +90,7 @@ func (p *peer) cancelled(t *testing.T, n, size int) {
 			for i := c; i < n; i += clients {
 				id := fmt.Sprintf("old%d", i)
 				for _, verb := range []domain.Verb{domain.VerbCreate, domain.VerbStart, domain.VerbCancel} {
-					if a, err := p.send(id, verb, bodies[verb], nil); err != nil || a.refusal != nil {
+					if a, err := p.patiently(p.names.Command(p.user, id, verb), bodies[verb], nil); err != nil || a.refusal != nil {
 						t.Errorf("%s %s: %v %+v", verb, id, err, a.refusal)
 						return
 					}

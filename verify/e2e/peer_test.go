@@ -2,9 +2,12 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -76,6 +79,25 @@ func (p *peer) ask(subject string, body any, h nats.Header) (answer, error) {
 	return read(msg)
 }
 
+// patiently is ask for what a client sends again: what is refused with a hint to
+// ask again, under the same command id.
+func (p *peer) patiently(subject string, body any, h nats.Header) (answer, error) {
+	if h.Get(contract.HeaderCommandID) == "" {
+		h = maps.Clone(h)
+		if h == nil {
+			h = nats.Header{}
+		}
+		h.Set(contract.HeaderCommandID, rand.Text())
+	}
+	for deadline := time.Now().Add(patience); ; {
+		a, err := p.ask(subject, body, h)
+		if err != nil || a.refusal == nil || a.refusal.RetryAfter == 0 || time.Now().After(deadline) {
+			return a, err
+		}
+		<-time.After(a.refusal.RetryAfter.Std())
+	}
+}
+
 // read tells a refusal from a reply.
 func read(msg *nats.Msg) (answer, error) {
 	a := answer{msg: msg}
@@ -98,7 +120,10 @@ func (p *peer) send(session string, verb domain.Verb, body any, h nats.Header) (
 // do is send for a command that must be accepted.
 func (p *peer) do(t *testing.T, session string, verb domain.Verb, body any, pairs ...string) contract.Reply {
 	t.Helper()
-	a, err := p.send(session, verb, body, headers(pairs...))
+	a, err := p.patiently(p.names.Command(p.user, session, verb), body, headers(pairs...))
+	if err == nil && a.refusal == nil {
+		err = json.Unmarshal(a.msg.Data, &a.reply)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +172,7 @@ func (p *peer) labour(worker, session, step string, verb domain.Verb, attempt in
 // query asks for something that must be answered and reads it into v.
 func (p *peer) query(t *testing.T, name string, body, v any, pairs ...string) {
 	t.Helper()
-	a, err := p.ask(p.names.Query(p.user, name), body, headers(pairs...))
+	a, err := p.patiently(p.names.Query(p.user, name), body, headers(pairs...))
 	if err != nil {
 		t.Fatal(err)
 	}
