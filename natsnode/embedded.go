@@ -92,7 +92,7 @@ func (e *embedded) start() error {
 // started notes what a recovery needs, and where clients connect.
 func (e *embedded) started() error {
 	e.config = server.JetStreamConfig{
-		StoreDir: e.dir, SyncInterval: e.opts.SyncInterval, SyncAlways: e.opts.SyncAlways,
+		StoreDir: e.dir, SyncInterval: max(e.opts.SyncInterval, leastSync), SyncAlways: e.opts.SyncAlways,
 		MaxStore: e.opts.diskLimit(), MaxMemory: e.opts.memoryLimit(), Strict: true, CompressOK: true,
 	}
 	if e.lock == nil || e.opts.Listen == ListenNone {
@@ -127,7 +127,7 @@ func (e *embedded) serverOptions() *server.Options {
 		StoreDir:               e.dir,
 		JetStreamMaxStore:      e.opts.diskLimit(),
 		JetStreamMaxMemory:     e.opts.memoryLimit(),
-		SyncInterval:           e.opts.SyncInterval,
+		SyncInterval:           max(e.opts.SyncInterval, leastSync),
 		SyncAlways:             e.opts.SyncAlways,
 		DisableJetStreamBanner: true,
 		NoSigs:                 true,

@@ -17,20 +17,28 @@ import (
 )
 
 // cluster starts three servers that listen to each other on the loopback alone,
-// and returns their URLs.
+// and returns their URLs. Somebody else may take a port before they do: then others
+// are tried.
 func cluster(t *testing.T) string {
 	t.Helper()
+	for range 5 {
+		if urls := startCluster(t, freePorts(t, 3)); urls != nil {
+			return strings.Join(urls, ",")
+		}
+	}
+	t.Fatal("no cluster starts")
+	return ""
+}
+
+// startCluster returns nil if a server can't have its port.
+func startCluster(t *testing.T, ports []int) []string {
+	t.Helper()
 	var routes []*url.URL
-	var servers []*server.Server
-	var urls []string
-	for _, port := range freePorts(t, 3) {
+	for _, port := range ports {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
 	}
-	for i, route := range routes {
-		var port int
-		if _, err := fmt.Sscanf(route.Port(), "%d", &port); err != nil {
-			t.Fatal(err)
-		}
+	servers := make([]*server.Server, len(ports))
+	for i, port := range ports {
 		srv, err := server.NewServer(&server.Options{
 			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: t.TempDir(), Routes: routes,
@@ -40,18 +48,23 @@ func cluster(t *testing.T) string {
 			t.Fatal(err)
 		}
 		srv.Start()
-		t.Cleanup(func() {
+		servers[i] = srv
+	}
+	shutdown := func() {
+		for _, srv := range servers {
 			srv.Shutdown()
 			srv.WaitForShutdown()
-		})
-		servers = append(servers, srv)
+		}
 	}
+	var urls []string
 	for _, srv := range servers {
-		if !srv.ReadyForConnections(patience) {
-			t.Fatal("a server of the cluster does not start")
+		if !srv.ReadyForConnections(patience / 3) {
+			shutdown()
+			return nil
 		}
 		urls = append(urls, srv.ClientURL())
 	}
+	t.Cleanup(shutdown)
 	eventually(t, func() error {
 		if slices.ContainsFunc(servers, func(s *server.Server) bool {
 			return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers)
@@ -60,7 +73,7 @@ func cluster(t *testing.T) string {
 		}
 		return fmt.Errorf("the cluster has no leader of %d", len(servers))
 	})
-	return strings.Join(urls, ",")
+	return urls
 }
 
 // freePorts finds ports of the loopback that nobody listens on.
