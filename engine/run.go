@@ -182,7 +182,7 @@ func (e *Engine) openStore(ctx context.Context, p *parts, js jetstream.JetStream
 	p.store, err = eventstore.Open(ctx, eventstore.Config{
 		Driver: p.driver, Snapshots: projections.SnapshotsOf(views),
 		Blocks: blocks, Lacking: func(key eventstore.Key) { p.blocks.Lacking(key) },
-		CacheBytes: e.cfg.CacheBytes, MaxMessage: int(p.conns.write.MaxPayload()), Logger: e.cfg.Logger,
+		CacheBytes: e.cfg.CacheBytes, MaxMessage: int(p.conns.write.MaxPayload()), Clock: e.cfg.Clock, Logger: e.cfg.Logger,
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"slices"
+	"time"
 
 	"reprise/domain"
 )
@@ -44,21 +45,40 @@ func (s *Store) proves(m Message, claim Aggregate) bool {
 	return err == nil && c.Commit.LastVersion() == claim.Session.Version && c.Commit.State == claim.Session.State
 }
 
-// complete reports whether the remembered command ids of a state are all that
-// a replay of its whole history would remember.
-func complete(s *domain.Session) bool {
+// clockSlack is how far the clocks of engines may be apart, which write the times
+// of commits.
+const clockSlack = 10 * time.Second
+
+// recallAt is the moment from which ids are remembered backwards: that of the
+// last commit, as in a replay, or now. The next commit, which is no older,
+// forgets what is left out for being too old by now.
+func (s *Store) recallAt(session *domain.Session) time.Time {
+	at := session.UpdatedAt
+	if s.clock == nil {
+		return at
+	}
+	if now := s.clock().Add(-clockSlack); now.After(at) {
+		return now
+	}
+	return at
+}
+
+// complete reports whether the command ids of a state are all that have to be
+// remembered at a moment.
+func complete(s *domain.Session, at time.Time) bool {
 	n := len(s.Recent)
 	if uint64(n) >= s.Commits || n >= domain.RecentMax {
 		return true
 	}
-	return n >= domain.RecentMin && s.UpdatedAt.Sub(s.Recent[0].Time) > domain.RecentWindow
+	return n >= domain.RecentMin && at.Sub(s.Recent[0].Time) > domain.RecentWindow
 }
 
 // fillRecent puts the command ids back that a snapshot left out: those of the
-// commits before the one at which the snapshot was taken, as far back as a
-// replay would remember them. The hash chain is verified on the way.
+// commits before the one at which the snapshot was taken, as far back as they
+// have to be remembered. The hash chain is verified on the way.
 func (s *Store) fillRecent(ctx context.Context, session *domain.Session, at Message) (*domain.Session, error) {
-	if complete(session) {
+	recall := s.recallAt(session)
+	if complete(session, recall) {
 		return session, nil
 	}
 	var older []domain.Applied
@@ -75,7 +95,7 @@ func (s *Store) fillRecent(ctx context.Context, session *domain.Session, at Mess
 		if len(session.Recent) > 0 && c.Commit.Version >= session.Recent[0].Version {
 			return true, nil
 		}
-		if !remembered(session, len(older), c.Commit) {
+		if !remembered(session, recall, len(older), c.Commit) {
 			return false, nil
 		}
 		older = append(older, applied(c.Commit))
@@ -90,11 +110,11 @@ func (s *Store) fillRecent(ctx context.Context, session *domain.Session, at Mess
 	return &filled, nil
 }
 
-// remembered reports whether a replay would still remember a commit, given how
+// remembered reports whether a commit has to be remembered at a moment, given how
 // many younger ones there are beyond those the state remembers.
-func remembered(s *domain.Session, younger int, c *domain.Commit) bool {
+func remembered(s *domain.Session, at time.Time, younger int, c *domain.Commit) bool {
 	n := len(s.Recent) + younger
-	return n < domain.RecentMin || n < domain.RecentMax && s.UpdatedAt.Sub(c.Time) <= domain.RecentWindow
+	return n < domain.RecentMin || n < domain.RecentMax && at.Sub(c.Time) <= domain.RecentWindow
 }
 
 // applied is what a session remembers of a commit.

@@ -86,6 +86,9 @@ type Config struct {
 	MaxMessage int
 	// Codec reads and writes the bodies of commits.
 	Codec Codec
+	// Clock lets a load leave out command ids that are older than they have to be
+	// remembered; without one it reads those that a replay would remember.
+	Clock func() time.Time
 	// Logger reports foreign and damaged messages, each once; nil means none.
 	Logger *slog.Logger
 }
@@ -116,6 +119,7 @@ type Store struct {
 	snapshots   Snapshots
 	blocks      Blocks
 	lacking     func(Key)
+	clock       func() time.Time
 	codec       Codec
 	source      string
 	maxMessage  int
@@ -164,7 +168,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open the event store: %w", err)
 	}
 	s := &Store{
-		driver: cfg.Driver, snapshots: cfg.Snapshots, blocks: cfg.Blocks, lacking: cfg.Lacking, codec: cfg.Codec, source: cfg.Source,
+		driver: cfg.Driver, snapshots: cfg.Snapshots, blocks: cfg.Blocks, lacking: cfg.Lacking, clock: cfg.Clock, codec: cfg.Codec, source: cfg.Source,
 		maxMessage: cfg.MaxMessage, incarnation: info.Incarnation, own: newOwnCommits(),
 	}
 	if s.lacking == nil {

@@ -38,17 +38,24 @@ type longBench struct {
 	views  *KVViews
 	blocks *KVBlocks
 	get    time.Duration // what one direct get takes here and now
+	stop   func()        // ends the server
+
+	noisy []uint64 // the last sequence of each session that noise goes on with
+	turn  int      // the next one of these
 }
 
-func newLongBench(b *testing.B) *longBench {
+func newLongBench(b *testing.B, dir string) *longBench {
 	b.Helper()
-	ns, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: b.TempDir(), NoSigs: true, NoLog: true})
+	ns, err := server.NewServer(&server.Options{
+		DontListen: true, JetStream: true, StoreDir: dir, SyncInterval: 100 * time.Millisecond, NoSigs: true, NoLog: true,
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
 	ns.Start()
-	b.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	if !ns.ReadyForConnections(10 * time.Second) {
+	stop := func() { ns.Shutdown(); ns.WaitForShutdown() }
+	b.Cleanup(stop)
+	if !ns.ReadyForConnections(time.Minute) {
 		b.Fatal("the server does not start")
 	}
 	connect := func(options ...nats.Option) *nats.Conn {
@@ -59,7 +66,7 @@ func newLongBench(b *testing.B) *longBench {
 		b.Cleanup(nc.Close)
 		return nc
 	}
-	x, ctx, read := &longBench{}, context.Background(), connect()
+	x, ctx, read := &longBench{stop: stop}, context.Background(), connect()
 	api, err := jetstream.New(read)
 	check := func(err error) {
 		if err != nil {
@@ -188,7 +195,7 @@ func BenchmarkLongHistory(b *testing.B) {
 	if n, err := strconv.Atoi(os.Getenv(envCommits)); err == nil && n > 0 {
 		others = n
 	}
-	x, ctx := newLongBench(b), context.Background()
+	x, ctx := newLongBench(b, b.TempDir()), context.Background()
 	small, large := key("ada", "thousand"), key("ada", "tenthousand")
 	x.fill(b, small, 1_000, others/2)
 	x.fill(b, large, 10_000, others/2)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"reprise/domain"
 	"reprise/eventstore"
@@ -17,6 +18,7 @@ var snapshotCases = []testCase{
 	{"a snapshot that can't be had is none", snapshotFails},
 	{"a history of one commit, or none, needs no snapshot", snapshotNotAsked},
 	{"a repeated command is known beyond what a snapshot remembers", recentFilled},
+	{"command ids that are too old by now are not looked for", recentTooOld},
 	{"damage before a snapshot is found when command ids are looked for", recentDamaged},
 }
 
@@ -184,6 +186,26 @@ func recentFilled(w *world) {
 	w.must(err)
 	if !ok || c.Commit.ID != "c25" || c.Seq != after[24].Seq {
 		w.Errorf("the command is %v %+v", ok, c)
+	}
+}
+
+// recentTooOld loads at moments behind the last commit of a session with a commit
+// a second.
+func recentTooOld(w *world) {
+	after := w.history(w.store(eventstore.Config{}), key(1), 140)
+	last := after[139]
+	for behind, want := range map[time.Duration]int{0: 121, time.Minute: 71, 24 * time.Hour: domain.RecentMin} {
+		now := last.Session.UpdatedAt.Add(behind)
+		s := w.store(eventstore.Config{
+			Snapshots: kept{snapshot: snapshotOf(last)}, CacheBytes: -1, Clock: func() time.Time { return now },
+		})
+		got, err := s.Load(w.ctx, key(1))
+		w.must(err)
+		if n := len(got.Session.Recent); n != want {
+			w.Errorf("%s after its last commit the session remembers %d commands; it should be %d", behind, n, want)
+		}
+		next := &domain.Commit{ID: "next", Version: last.Session.Version + 1, Time: now}
+		w.equal("the session after the next commit", domain.Apply(got.Session, next), domain.Apply(last.Session, next))
 	}
 }
 
