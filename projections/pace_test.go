@@ -120,7 +120,7 @@ func TestACatchUpNeverEndsWithAnOlderView(t *testing.T) {
 // at rest it falls back.
 func TestThePaceFollowsTheLoad(t *testing.T) {
 	w := newWorld(t)
-	v := w.views(NewMemoryViews(), func(c *ViewsConfig) { c.MinAge, c.MaxAge = 50*time.Millisecond, 2*time.Second })
+	v := w.views(NewMemoryViews(), func(c *ViewsConfig) { c.MinAge, c.MaxAge = 50*time.Microsecond, 2*time.Millisecond })
 	writer, err := v.cfg.Store.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestThePaceFollowsTheLoad(t *testing.T) {
 	tn := &tenure{v: v, w: writer, interval: v.cfg.MinAge}
 	for _, step := range []struct {
 		changes int
-		want    int64 // milliseconds
+		want    int64 // microseconds
 	}{{busyPuts, 200}, {busyPuts, 400}, {busyPuts, 800}, {busyPuts, 1600}, {busyPuts, 2000}, {busyPuts, 2000}, {1, 1000}, {1, 500}, {0, 500}, {1, 250}, {1, 125}, {1, 62}, {1, 50}} {
 		v.mu.Lock()
 		for n := range step.changes {
@@ -139,8 +139,53 @@ func TestThePaceFollowsTheLoad(t *testing.T) {
 		if err := tn.flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := tn.interval.Milliseconds(); got != step.want {
-			t.Errorf("after %d changes the pause is %d ms, not %d", step.changes, got, step.want)
+		if got := tn.interval.Microseconds(); got != step.want {
+			t.Errorf("after %d changes the pause is %d us, not %d", step.changes, got, step.want)
 		}
+	}
+}
+
+// Under load the puts are spread over the time until the next flush, and somebody
+// who waits for the views ends that.
+func TestPutsAreSpreadUntilSomebodyWaits(t *testing.T) {
+	w := newWorld(t)
+	v := w.views(NewMemoryViews(), func(c *ViewsConfig) { c.MinAge, c.MaxAge = 24*time.Hour, 24*time.Hour })
+	a := w.create(key("ada", "s1"))
+	info, err := w.store.Info(t.Context())
+	if err == nil {
+		_, err = v.Start(t.Context(), info)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range busyPuts {
+		v.mark(key("ada", fmt.Sprint("s", n)), a)
+	}
+	tn := &tenure{v: v, w: writer(t, v.cfg.Store), interval: v.cfg.MinAge}
+	flushed := make(chan error, 1)
+	go func() { flushed <- tn.flush(t.Context()) }()
+	eventually(t, "the first views are put", func() bool { return v.Progress().Puts == pacedChunk })
+	if err := v.WaitFor(t.Context(), w.at(a.Seq)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-flushed; err != nil {
+		t.Fatal(err)
+	}
+	if n := v.Progress().Puts; n != busyPuts {
+		t.Errorf("%d views are put, not %d", n, busyPuts)
+	}
+}
+
+// A flush that is told to end does not wait for its turns.
+func TestASpreadFlushEndsWithItsContext(t *testing.T) {
+	w := newWorld(t)
+	v := w.views(NewMemoryViews(), func(c *ViewsConfig) { c.MinAge, c.MaxAge = 24*time.Hour, 24*time.Hour })
+	tn := &tenure{v: v, interval: v.cfg.MaxAge, flushing: true}
+	ctx, cancel := context.WithCancel(t.Context())
+	p := tn.pace(busyPuts)
+	cancel()
+	v.rest(ctx, p)
+	if p.turn != 0 || p.chunk != putChunk {
+		t.Errorf("the pace is still %+v", p)
 	}
 }

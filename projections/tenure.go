@@ -14,12 +14,6 @@ import (
 const (
 	// finalFlush bounds how long the last put may take when Run is told to end.
 	finalFlush = 5 * time.Second
-	// busyPuts is the number of puts in one flush from which on the writer
-	// counts as under load and lets changes fold for longer.
-	busyPuts = 256
-	// putChunk is how many views are encoded ahead of their put. A session that
-	// changes before its turn is put once, as it is then.
-	putChunk = 1024
 )
 
 // tenure is one call of Views.Run: the time in which this instance writes. It
@@ -212,67 +206,10 @@ func (v *Views) due(interval time.Duration) (time.Duration, bool) {
 	case len(v.dirty) == 0:
 		v.gate.advance(v.seen) // what was skipped has no views to wait for
 		return 0, false
-	case len(v.dirty) >= v.cfg.MaxBatch, v.gate.least() <= v.seen:
+	case v.pressed():
 		return 0, true
 	}
 	return time.Until(v.oldest.Add(interval)), true
-}
-
-// flush puts everything marked and sets the pace of the next one.
-func (t *tenure) flush(ctx context.Context) error {
-	batch, upTo, moved := t.swap()
-	if !moved {
-		return nil
-	}
-	t.interval = max(t.interval/2, t.v.cfg.MinAge)
-	if len(batch) >= busyPuts {
-		t.interval = min(t.interval*4, t.v.cfg.MaxAge)
-	}
-	t.flushing = true
-	defer func() { t.flushing = false }()
-	return t.write(ctx, batch, upTo)
-}
-
-// swap takes the marked changes and says up to where that is all there is, and
-// whether anything has come since the last time.
-func (t *tenure) swap() (batch map[eventstore.Key]eventstore.Aggregate, upTo uint64, moved bool) {
-	v := t.v
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	batch = v.dirty
-	v.dirty = make(map[eventstore.Key]eventstore.Aggregate, len(batch))
-	if len(batch) > 0 {
-		v.putting = v.oldest
-	}
-	moved = len(batch) > 0 || v.anchor.Seq > t.anchor.Seq
-	if v.anchor.Seq > t.anchor.Seq {
-		v.meter.add(v.anchor.Seq - t.anchor.Seq)
-		t.anchor = v.anchor
-	}
-	return batch, v.seen, moved
-}
-
-// written says that nothing of a batch waits any more.
-func (v *Views) written() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.putting = time.Time{}
-}
-
-// newest returns the state of a session to put: the one in the batch, or one that
-// was marked since and so needs no put of its own.
-func (v *Views) newest(key eventstore.Key, a eventstore.Aggregate) eventstore.Aggregate {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	later, marked := v.dirty[key]
-	if !marked {
-		return a
-	}
-	delete(v.dirty, key)
-	if later.Session != nil && later.Seq < a.Seq {
-		return a
-	}
-	return later
 }
 
 // write stores the views of a batch, then the checkpoint over it.
@@ -293,7 +230,8 @@ func (t *tenure) write(ctx context.Context, batch map[eventstore.Key]eventstore.
 // put encodes and stores the views of a batch, some at a time. Sessions whose
 // history can't be read keep the view they have.
 func (t *tenure) put(ctx context.Context, batch map[eventstore.Key]eventstore.Aggregate) error {
-	views := make([]View, 0, min(len(batch), putChunk))
+	p := t.pace(len(batch))
+	views := make([]View, 0, min(len(batch), p.chunk))
 	for key, a := range batch {
 		if t.frozen[key.String()] {
 			continue
@@ -309,11 +247,12 @@ func (t *tenure) put(ctx context.Context, batch map[eventstore.Key]eventstore.Ag
 		if err != nil {
 			return err
 		}
-		if views = append(views, view); len(views) == putChunk {
+		if views = append(views, view); len(views) == p.chunk {
 			if err := t.store(ctx, views); err != nil {
 				return err
 			}
 			views = views[:0]
+			t.v.rest(ctx, p)
 		}
 	}
 	return t.store(ctx, views)
