@@ -23,16 +23,30 @@ const drainPatience = 20 * time.Second
 // work waits behind another: the server answers the reads of one connection in
 // turn, and takes many milliseconds for what it has to fetch from disk.
 type conns struct {
-	requests, replies, read, snapshots, write, views, work, lease *nats.Conn
+	requests, replies, read, write, views, work, lease *nats.Conn
+	// direct are for reading single commits and views.
+	direct [directConns]*nats.Conn
+}
+
+// directConns is how many reads of single messages go on at once at most.
+const directConns = 4
+
+// named returns all connections by what they are for.
+func (c *conns) named() map[string]**nats.Conn {
+	all := map[string]**nats.Conn{
+		"requests": &c.requests, "replies": &c.replies, "read": &c.read, "write": &c.write, "views": &c.views,
+		"work": &c.work, "lease": &c.lease,
+	}
+	for i := range c.direct {
+		all[fmt.Sprintf("direct-%d", i+1)] = &c.direct[i]
+	}
+	return all
 }
 
 // dial opens all connections or none.
 func (e *Engine) dial() (*conns, error) {
 	c := &conns{}
-	for name, to := range map[string]**nats.Conn{
-		"requests": &c.requests, "replies": &c.replies, "read": &c.read, "write": &c.write, "views": &c.views,
-		"work": &c.work, "snapshots": &c.snapshots, "lease": &c.lease,
-	} {
+	for name, to := range c.named() {
 		options := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait)}
 		if name == "write" {
 			options = append(options, esjs.WriteOptions()...)
@@ -51,9 +65,9 @@ func (e *Engine) dial() (*conns, error) {
 const reconnectWait = 250 * time.Millisecond
 
 func (c *conns) close() {
-	for _, nc := range []*nats.Conn{c.requests, c.replies, c.read, c.snapshots, c.write, c.views, c.work, c.lease} {
-		if nc != nil {
-			nc.Close()
+	for _, nc := range c.named() {
+		if *nc != nil {
+			(*nc).Close()
 		}
 	}
 }
@@ -162,18 +176,18 @@ func (e *Engine) openStore(ctx context.Context, p *parts, js jetstream.JetStream
 	}
 	staged := e.cfg.GroupCommit && e.cfg.Stage != nil && e.cfg.Stage(e.names.EventsStream())
 	p.driver, err = esjs.Open(ctx, esjs.Config{
-		Names: e.names, Read: p.conns.read, Write: p.conns.write, GroupCommit: e.cfg.GroupCommit, CheapBatches: staged,
+		Names: e.names, Read: p.conns.read, Write: p.conns.write, Direct: p.conns.direct[:], GroupCommit: e.cfg.GroupCommit, CheapBatches: staged,
 	})
 	if err != nil {
 		return nil, err
 	}
-	views, err := projections.OpenKV(ctx, p.conns.snapshots, p.conns.views, projections.KVConfig{
-		Bucket: e.names.SessionsBucket(), Replicas: e.cfg.Replicas, Memory: e.cfg.Memory,
+	views, err := projections.OpenKV(ctx, p.conns.read, p.conns.views, projections.KVConfig{
+		Bucket: e.names.SessionsBucket(), Replicas: e.cfg.Replicas, Memory: e.cfg.Memory, Direct: p.conns.direct[:],
 	})
 	if err != nil {
 		return nil, err
 	}
-	blocks, err := projections.OpenKVBlocks(ctx, p.conns.snapshots, p.conns.views, projections.KVConfig{
+	blocks, err := projections.OpenKVBlocks(ctx, p.conns.read, p.conns.views, projections.KVConfig{
 		Bucket: e.names.HistoryBucket(), Replicas: e.cfg.Replicas, Memory: e.cfg.Memory,
 	})
 	if err != nil {

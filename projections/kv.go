@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -46,6 +47,11 @@ type KVConfig struct {
 	Replicas int
 	// Memory keeps the bucket in memory.
 	Memory bool
+	// Direct are more connections for reading single views, in turn; those for
+	// reading if there are none. The server answers such reads of one connection
+	// one after another, and takes many milliseconds for what it has to fetch from
+	// disk.
+	Direct []*nats.Conn
 	// New makes the JetStream API on a connection; jetstream.New if nil. Servers
 	// behind a JetStream domain or API prefix need another.
 	New func(*nats.Conn, ...jetstream.JetStreamOpt) (jetstream.JetStream, error)
@@ -73,11 +79,12 @@ func (c KVConfig) stream() jetstream.StreamConfig {
 // KVViews is a ViewStore in a KV bucket that ordinary KV clients can read and
 // watch. It is safe for concurrent use.
 type KVViews struct {
-	bucket string
-	remake func(context.Context) error // makes the bucket if it is missing
-	read   jetstream.Stream
-	write  jetstream.JetStream
-	limit  int64 // bytes of one message
+	bucket  string
+	remake  func(context.Context) error // makes the bucket if it is missing
+	read    jetstream.Stream
+	singles *inTurn
+	write   jetstream.JetStream
+	limit   int64 // bytes of one message
 }
 
 // OpenKV makes the bucket or checks the one that is there; settings that do not
@@ -104,7 +111,42 @@ func OpenKV(ctx context.Context, read, write *nats.Conn, cfg KVConfig) (*KVViews
 		_, err := ensureBucket(ctx, js, cfg)
 		return err
 	}
-	return &KVViews{bucket: cfg.Bucket, remake: remake, read: stream, write: writer, limit: write.MaxPayload()}, nil
+	singles, err := openInTurn(ctx, stream, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &KVViews{bucket: cfg.Bucket, remake: remake, read: stream, singles: singles, write: writer, limit: write.MaxPayload()}, nil
+}
+
+// inTurn is the bucket's stream over several connections.
+type inTurn struct {
+	streams []jetstream.Stream
+	turn    atomic.Uint32
+}
+
+func (i *inTurn) next() jetstream.Stream {
+	return i.streams[int(i.turn.Add(1))%len(i.streams)]
+}
+
+// openInTurn opens the stream over the connections of Direct; without any it is
+// the one that is open.
+func openInTurn(ctx context.Context, open jetstream.Stream, cfg KVConfig) (*inTurn, error) {
+	if len(cfg.Direct) == 0 {
+		return &inTurn{streams: []jetstream.Stream{open}}, nil
+	}
+	all := &inTurn{}
+	for _, nc := range cfg.Direct {
+		js, err := cfg.New(nc)
+		if err != nil {
+			return nil, fmt.Errorf("projections: %w", err)
+		}
+		stream, err := js.Stream(ctx, cfg.stream().Name)
+		if err != nil {
+			return nil, fmt.Errorf("projections: open the view bucket %s: %w", cfg.Bucket, err)
+		}
+		all.streams = append(all.streams, stream)
+	}
+	return all, nil
 }
 
 func ensureBucket(ctx context.Context, js jetstream.JetStream, cfg KVConfig) (jetstream.Stream, error) {
@@ -144,7 +186,7 @@ func (k *KVViews) subject(key string) string { return kvSubjectPrefix + k.bucket
 
 // Get returns one view, or ErrNoView.
 func (k *KVViews) Get(ctx context.Context, key string) (View, error) {
-	msg, err := k.read.GetLastMsgForSubject(ctx, k.subject(key))
+	msg, err := k.singles.next().GetLastMsgForSubject(ctx, k.subject(key))
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && msg.Header.Get(headerOperation) != "" {
 		return View{}, ErrNoView
 	}

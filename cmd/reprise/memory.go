@@ -11,14 +11,14 @@ import (
 
 // Nearly all that a server allocates is gone when its answer is sent, so the
 // collector runs less often than Go's 100 %: at 300 % a command costs about a
-// seventh less. Where much is alive that would be much garbage, so that is
-// bounded too: with a million sessions 3 GB live, and 300 % would take 12. The
-// whole is bounded by a part of the machine's memory.
+// seventh less. Where much is alive that would be much garbage: with a million
+// sessions 3 GB live, and 300 % would take 12. So garbage is bounded to a part of
+// the machine's memory, and so is the whole.
 const (
 	collectAt      = 300
 	leastCollectAt = 25
-	maxGarbage     = 1 << 30 // bytes
-	memoryShare    = 2       // half of it
+	garbageShare   = 10 // a tenth of it
+	memoryShare    = 2  // half of it
 	noMemoryData   = 0
 	// retuneEvery is how often the bound on garbage is looked at.
 	retuneEvery = time.Second
@@ -38,9 +38,9 @@ func tuneMemory(getenv func(string) string) bool {
 
 // keepTuned keeps garbage within its bound, for as long as the process runs.
 func keepTuned() {
-	percent := collectAt
+	percent, most := collectAt, uint64(machineMemory()/garbageShare)
 	for range time.Tick(retuneEvery) {
-		if want := percentFor(liveHeap()); want != percent {
+		if want := percentFor(liveHeap(), most); want != percent {
 			percent = want
 			debug.SetGCPercent(percent)
 		}
@@ -48,12 +48,12 @@ func keepTuned() {
 }
 
 // percentFor is how much garbage may be there beside so many live bytes, in
-// percent of these.
-func percentFor(live uint64) int {
+// percent of these, if at most so many bytes may be garbage.
+func percentFor(live, most uint64) int {
 	if live == 0 {
 		return collectAt
 	}
-	return int(min(max(maxGarbage*100/live, leastCollectAt), collectAt))
+	return int(min(max(most*100/live, leastCollectAt), collectAt))
 }
 
 // liveHeap is how many bytes the last collection has left.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -44,6 +45,10 @@ type Config struct {
 	// Write is for appends alone, made with WriteOptions; Read for all else.
 	// They stay the caller's, who closes them after the driver.
 	Write, Read *nats.Conn
+	// Direct are more connections for reading single messages, in turn; Read if
+	// there are none. The server answers such reads of one connection one after
+	// another, and takes many milliseconds for what it has to fetch from disk.
+	Direct []*nats.Conn
 	// JetStream is the API on Read; it is needed only where the server is
 	// reached under a JetStream domain or API prefix.
 	JetStream js.JetStream
@@ -74,6 +79,8 @@ type Driver struct {
 	batches   chan struct{}
 	group     *committer // nil: every append goes by itself
 	read      *nats.Conn
+	singles   []*nats.Conn
+	turn      atomic.Uint32 // of singles
 	js        js.JetStream
 	api       string // the prefix of API subjects, with the dot at its end
 }
@@ -87,8 +94,11 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{
-		names: cfg.Names, stream: cfg.Names.EventsStream(), read: cfg.Read, js: cfg.JetStream,
+		names: cfg.Names, stream: cfg.Names.EventsStream(), read: cfg.Read, singles: cfg.Direct, js: cfg.JetStream,
 		batches: make(chan struct{}, maxBatches), api: apiPrefix(cfg.JetStream),
+	}
+	if len(d.singles) == 0 {
+		d.singles = []*nats.Conn{cfg.Read}
 	}
 	stream, err := d.js.Stream(ctx, d.stream)
 	if err != nil {

@@ -55,7 +55,8 @@ func (d *Driver) Last(ctx context.Context, key eventstore.Key) (eventstore.Messa
 func (d *Driver) direct(ctx context.Context, subject string, query []byte) (eventstore.Message, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	msg, err := d.read.RequestWithContext(ctx, subject, query)
+	nc := d.singles[int(d.turn.Add(1))%len(d.singles)]
+	msg, err := nc.RequestWithContext(ctx, subject, query)
 	if err != nil {
 		return eventstore.Message{}, unavailable(err)
 	}
