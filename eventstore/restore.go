@@ -8,6 +8,7 @@ import (
 
 	"reprise/contract"
 	"reprise/domain"
+	"reprise/internal/killpoint"
 )
 
 // KindState of a CommitError: what the commit says the session became is not
@@ -110,6 +111,7 @@ func (s *Store) Restore(ctx context.Context, base Aggregate, o Original) (Aggreg
 	seqs, err := s.driver.Append(ctx, []Record{p.record})
 	switch {
 	case err == nil:
+		killpoint.Pass(killpoint.CommitRestored)
 		return s.appended(p, seqs[0]), nil
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrUnknownOutcome):
 		found, err := s.readBack(ctx, []proposed{p}, err)

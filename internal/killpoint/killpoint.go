@@ -37,3 +37,6 @@ const (
 	ReportKeeping    = "report.keeping" // before the audit has the report
 	ReportKept       = "report.kept"
 )
+
+// CommitRestored is where an import or a migration has stored one more commit.
+const CommitRestored = "commit.restored"

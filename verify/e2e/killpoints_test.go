@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,15 +63,27 @@ func (h *house) start(t *testing.T) (*process, *peer) {
 // doomed starts a process that kills itself at a passing of a point.
 func (h *house) doomed(t *testing.T, point string, passing int) (*process, *peer) {
 	t.Helper()
+	p := start(t, doomed(t, point, passing, append([]string{"serve"}, h.args...)...))
+	return p, dial(t, p.url, "ada")
+}
+
+// doomed makes a run of the binary that kills itself at a passing of a point.
+func doomed(t *testing.T, point string, passing int, args ...string) *exec.Cmd {
+	t.Helper()
 	binary, err := suicidal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(t, append([]string{"serve"}, h.args...)...)
+	cmd := command(t, args...)
 	cmd.Path, cmd.Args[0] = binary, binary
 	cmd.Env = append(cmd.Env, killpoint.EnvPoint+"="+point, killpoint.EnvTurn+"="+fmt.Sprint(passing))
-	p := start(t, cmd)
-	return p, dial(t, p.url, "ada")
+	return cmd
+}
+
+// killed reports whether SIGKILL ended a process.
+func killed(state *os.ProcessState) bool {
+	status, ok := state.Sys().(syscall.WaitStatus)
+	return ok && status.Signal() == syscall.SIGKILL
 }
 
 // died waits for the process and fails unless it was killed.
@@ -81,7 +94,7 @@ func (p *process) died(t *testing.T) {
 	case <-bounded(t).Done():
 		t.Fatalf("the process was not killed in time\n%s", p.log)
 	}
-	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+	if !killed(p.cmd.ProcessState) {
 		t.Fatalf("the process ended with %v\n%s", p.err, p.log)
 	}
 }

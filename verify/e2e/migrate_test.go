@@ -15,6 +15,7 @@ import (
 
 	"reprise/contract"
 	"reprise/domain"
+	"reprise/internal/killpoint"
 )
 
 // The sessions that are migrated, and the clients that make them.
@@ -107,27 +108,17 @@ func (p *peer) refuse(t *testing.T, session string, verb domain.Verb) contract.E
 	return refusal
 }
 
-// killMigration begins a migration and kills it once a part is there.
+// killMigration begins a migration that kills itself once a part is there.
 func killMigration(t *testing.T, from, to string) {
 	t.Helper()
-	cmd := command(t, "migrate", "--from", from, "--to", to)
-	said := &lockedBuffer{}
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stream := eventsAt(t, to)
-	eventually(t, func() error {
-		info, err := stream.Info(t.Context())
-		if err == nil && info.State.Msgs < killedAt {
-			err = fmt.Errorf("%d commits are there: %s", info.State.Msgs, said)
-		}
-		return err
-	})
-	_ = cmd.Process.Kill() // it may just have ended
-	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) {
+	cmd := doomed(t, killpoint.CommitRestored, killedAt, "migrate", "--from", from, "--to", to)
+	said, err := cmd.CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || !killed(exit.ProcessState) {
 		t.Fatalf("the migration was not killed: %v, %s", err, said)
+	}
+	info, err := eventsAt(t, to).Info(t.Context())
+	if err != nil || info.State.Msgs < killedAt || info.State.Msgs > 2*movedSessions-killedAt {
+		t.Fatalf("at the kill the target has %+v, error %v", info, err)
 	}
 }
 
