@@ -18,7 +18,8 @@ import (
 	"reprise/domain"
 )
 
-// errNoHolder is the answer while no engine is the holder: ask again.
+// errNoHolder says that no engine is the holder, or none became it in time to
+// answer: ask again. Whoever works on a request says so four times a second.
 var errNoHolder = errors.New("no engine is the holder")
 
 // operate sends an operator's request and calls each for every message of the
@@ -46,8 +47,8 @@ func (p *peer) operateOnce(ctx context.Context, name string, body any, each func
 	if err := p.nc.PublishMsg(&nats.Msg{Subject: p.names.Admin("olga", name), Reply: inbox, Data: data}); err != nil {
 		return nil, err
 	}
-	for {
-		msg, err := sub.NextMsgWithContext(ctx)
+	for first := true; ; first = false {
+		msg, err := nextPart(ctx, sub, first)
 		if err != nil {
 			return nil, err
 		}
@@ -70,6 +71,20 @@ func (p *peer) operateOnce(ctx context.Context, name string, body any, each func
 			return part.Report, nil
 		}
 	}
+}
+
+// nextPart waits for the next message of an answer; for the first one not for ever.
+func nextPart(ctx context.Context, sub *nats.Subscription, first bool) (*nats.Msg, error) {
+	wait, cancel := ctx, context.CancelFunc(func() {})
+	if first {
+		wait, cancel = context.WithTimeout(ctx, patience/3)
+	}
+	defer cancel()
+	msg, err := sub.NextMsgWithContext(wait)
+	if err != nil && wait.Err() != nil && ctx.Err() == nil {
+		return nil, errNoHolder
+	}
+	return msg, err
 }
 
 // atOnce asks for the purge of everything that was cancelled.

@@ -414,7 +414,7 @@ func deleteKilled(t *testing.T, h *house, point string) {
 	second, p := h.doomed(t, point, 1)
 	p.offered(t, "late")
 	ids := append(removed(), "late")
-	if err := p.deleteAll(second.whileAlive(t), ids); err != nil && !errors.Is(err, context.Canceled) {
+	if err := p.deleteAll(second.whileAlive(t), ids); errors.Is(err, errRefused) {
 		t.Error(err)
 	}
 	second.died(t)
@@ -450,6 +450,10 @@ func (p *peer) offered(t *testing.T, id string) {
 	})
 }
 
+// errRefused says that a command was refused. While a process is being killed,
+// requests may fail in other ways.
+var errRefused = errors.New("refused")
+
 // deleteAll deletes sessions, the last one first. The same call again has the
 // same command ids.
 func (p *peer) deleteAll(ctx context.Context, ids []string) error {
@@ -466,7 +470,7 @@ func (p *peer) deleteAll(ctx context.Context, ids []string) error {
 			return err
 		}
 		if a.refusal != nil {
-			return fmt.Errorf("delete %s: %s", id, a.refusal.Message)
+			return fmt.Errorf("delete %s: %w: %s", id, errRefused, a.refusal.Message)
 		}
 	}
 	return nil
