@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -142,7 +143,8 @@ func (w *world) happened(a answer, err error) error {
 }
 
 // query asks for something and reads the reply into v, unless it is refused.
-// The reply holds everything that the scenario has done so far.
+// The reply holds everything that the scenario has done so far. A service that
+// isn't ready for it yet is asked again, as clients do.
 func (w *world) query(user, name string, body, v any) (answer, error) {
 	var settings []setting
 	w.mu.Lock()
@@ -150,7 +152,12 @@ func (w *world) query(user, name string, body, v any) (answer, error) {
 		settings = append(settings, header(contract.HeaderMinPosition, w.position.String()))
 	}
 	w.mu.Unlock()
-	a, err := w.ask(w.names.Query(w.user(user), name), body, settings...)
+	subject := w.names.Query(w.user(user), name)
+	a, err := w.ask(subject, body, settings...)
+	for deadline := time.Now().Add(patience); err == nil && a.refusal != nil && a.refusal.RetryAfter > 0 && time.Now().Before(deadline); {
+		<-time.After(a.refusal.RetryAfter.Std())
+		a, err = w.ask(subject, body, settings...)
+	}
 	if err != nil || a.refusal != nil {
 		return a, err
 	}
