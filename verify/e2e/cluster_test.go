@@ -103,7 +103,7 @@ func onCluster(t *testing.T) *house {
 }
 
 // TestCleanupOnCluster purges from replicated streams: a run that is killed, and
-// one to which another engine listens too.
+// one to which other engines listen too; the doctor sees them all.
 func TestCleanupOnCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a cluster takes some seconds")
@@ -113,6 +113,7 @@ func TestCleanupOnCluster(t *testing.T) {
 	purgeKilled(t, h, killpoint.SessionEnded, 3)
 	_, _ = h.start(t)
 	_, p := h.start(t)
+	doctorOnCluster(t, h.args[1], 3) // the one that purgeKilled started last goes on
 	p.as("carl").do(t, "done", domain.VerbCreate, plan("compile"))
 	r := atOnce()
 	r.Filter.Users = []string{"carl"}
