@@ -16,18 +16,19 @@ import (
 
 	"reprise/contract"
 	"reprise/domain"
+	"reprise/internal/killpoint"
 )
 
-// errNoHolder says that no engine is the holder, or none became it in time to
-// answer: ask again. Whoever works on a request says so four times a second.
-var errNoHolder = errors.New("no engine is the holder")
+// errAskAgain says that the answer was a hint to ask again, or that there was none:
+// whoever works on a request says so four times a second.
+var errAskAgain = errors.New("ask again")
 
 // operate sends an operator's request and calls each for every message of the
 // answer, until the report or until the server is gone.
 func (p *peer) operate(ctx context.Context, name string, body any, each func(contract.CleanupMessage)) (*contract.CleanupReport, error) {
 	for {
 		report, err := p.operateOnce(ctx, name, body, each)
-		if !errors.Is(err, errNoHolder) {
+		if !errors.Is(err, errAskAgain) {
 			return report, err
 		}
 	}
@@ -56,8 +57,8 @@ func (p *peer) operateOnce(ctx context.Context, name string, body any, each func
 		if err != nil {
 			return nil, err
 		}
-		if a.refusal != nil && a.refusal.Code == domain.CodeUnavailable {
-			return nil, errNoHolder
+		if a.refusal != nil && a.refusal.RetryAfter > 0 && first {
+			return nil, errAskAgain
 		}
 		if a.refusal != nil {
 			return nil, errors.New(a.refusal.Message)
@@ -82,7 +83,7 @@ func nextPart(ctx context.Context, sub *nats.Subscription, first bool) (*nats.Ms
 	defer cancel()
 	msg, err := sub.NextMsgWithContext(wait)
 	if err != nil && wait.Err() != nil && ctx.Err() == nil {
-		return nil, errNoHolder
+		return nil, errAskAgain
 	}
 	return msg, err
 }
@@ -161,29 +162,20 @@ func atOnceCancelled() contract.CleanupRequest {
 	return r
 }
 
-// purgeAndKill kills the process after so many items were reported as purged,
-// which is in the middle of others.
+// purgeAndKill has the process kill itself after so many items were purged, which
+// is in the middle of others.
 func purgeAndKill(t *testing.T, dir string, after int, gone map[string]bool) {
 	t.Helper()
-	process := embedded(t, dir)
+	process := start(t, doomed(t, killpoint.CleanupDone, after, "serve", "--data", dir, "--listen", "127.0.0.1:0"))
 	p := dial(t, process.url, "ada")
 	request := atOnceCancelled()
 	request.Concurrency = 8
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	seen := 0
-	report, err := p.operate(ctx, contract.AdminPurge, request, func(m contract.CleanupMessage) {
+	_, _ = p.operate(process.whileAlive(t), contract.AdminPurge, request, func(m contract.CleanupMessage) {
 		for _, r := range m.Results {
 			gone[r.Session] = r.Outcome == contract.OutcomePurged
 		}
-		if seen += len(m.Results); seen >= after && m.Report == nil {
-			process.kill(t)
-			cancel()
-		}
 	})
-	if err == nil && !report.Stopped && report.Purged > after {
-		t.Errorf("the purge was over before it was killed: %+v", report)
-	}
+	process.died(t)
 }
 
 // checkTombstones fails unless all that is left of the purged sessions is one
