@@ -95,9 +95,10 @@ bench-baseline: ## Measure the baseline anew; on a machine that does nothing els
 	$(call run-bench,$(BASELINE))
 
 # What it prints goes to the file $(1) too; the first line says where it is from.
+# Garbage is collected as seldom as in `reprise serve`.
 define run-bench
 @mkdir -p $(dir $(1)) && echo "(commit $$(git describe --always --dirty --exclude='*'), $$(date -u +%Y-%m-%d), $(BENCHTIME) each, $(COUNT) times)" > $(1)
-@{ $(GO) test -run='^$$' -bench='$(BENCH)' -skip=DuringPurge -benchmem -benchtime=$(BENCHTIME) -count=$(COUNT) -timeout=3h work || echo FAIL; } | grep -v -e 'no test files' -e '^ok ' -e '^PASS' | tee -a $(1)
+@{ GOGC=$${GOGC:-300} $(GO) test -run='^$$' -bench='$(BENCH)' -skip=DuringPurge -benchmem -benchtime=$(BENCHTIME) -count=$(COUNT) -timeout=3h work || echo FAIL; } | grep -v -e 'no test files' -e '^ok ' -e '^PASS' | tee -a $(1)
 @! grep -q '^FAIL' $(1)
 endef
 

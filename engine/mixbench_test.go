@@ -32,8 +32,16 @@ var mixScript = []struct{ verb, body string }{
 }
 
 // BenchmarkMix measures a whole engine on file storage, with its views, lists,
-// tasks and timers, while clients command many sessions at random.
-func BenchmarkMix(b *testing.B) {
+// tasks and timers, while clients command many sessions at random: each command
+// is for another session, so that next to nothing folds.
+func BenchmarkMix(b *testing.B) { benchMix(b, false) }
+
+// BenchmarkScripts is BenchmarkMix with clients that stay with a session until its
+// script is over, as services do that drive a session; the next one is any of many.
+func BenchmarkScripts(b *testing.B) { benchMix(b, true) }
+
+func benchMix(b *testing.B, inTurn bool) {
+	b.Helper()
 	sessions := mixSessions
 	if text := os.Getenv("REPRISE_SESSIONS"); text != "" {
 		sessions, _ = strconv.Atoi(text)
@@ -45,6 +53,7 @@ func BenchmarkMix(b *testing.B) {
 			})
 			e := mixEngine(b, ns)
 			m := newMix(sessions, clients)
+			m.inTurn = inTurn
 			sendAll(b, ns, clients, sessions, m.create)
 			e.settle(b)
 			runClients(b, ns, clients, m.next)
@@ -63,10 +72,14 @@ type mix struct {
 	states [][]int // by client and session: the next line of the script
 	rounds [][]int
 	random []*rand.Rand
+	// inTurn has each client finish the script of a session, at, before it takes
+	// another.
+	inTurn bool
+	at     []int
 }
 
 func newMix(sessions, clients int) *mix {
-	m := &mix{each: max(1, sessions/clients), states: make([][]int, clients), rounds: make([][]int, clients)}
+	m := &mix{each: max(1, sessions/clients), states: make([][]int, clients), rounds: make([][]int, clients), at: make([]int, clients)}
 	for i := range clients {
 		m.states[i], m.rounds[i] = make([]int, m.each), make([]int, m.each)
 		m.random = append(m.random, rand.New(rand.NewPCG(uint64(i), 7)))
@@ -89,7 +102,11 @@ func (m *mix) create(client, n int) (string, string) {
 }
 
 func (m *mix) next(client, _ int) (string, string) {
-	session := m.random[client].IntN(m.each)
+	session := m.at[client]
+	if !m.inTurn || m.states[client][session] == len(mixScript) {
+		session = m.random[client].IntN(m.each)
+		m.at[client] = session
+	}
 	line := m.states[client][session]
 	if line == len(mixScript) {
 		line = 0

@@ -62,6 +62,7 @@ var pairs = []struct{ figure, limit string }{
 	{`CommandPath/File/clients=256`, `Prototype/clients=256`},
 	{`Mix/.*/clients=1`, `Prototype/clients=1`},
 	{`Mix/.*/clients=256`, `Prototype/clients=256`},
+	{`Scripts/.*/clients=256`, `Prototype/clients=256`},
 }
 
 // table shows every pair of which both sides were measured.
