@@ -3,7 +3,6 @@ package domain
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 )
 
@@ -53,7 +52,10 @@ func remember(old []Applied, a Applied) []Applied {
 	for len(old) >= RecentMin && (len(old) >= RecentMax || a.Time.Sub(old[0].Time) > RecentWindow) {
 		old = old[1:]
 	}
-	return append(slices.Clip(old), a)
+	next := make([]Applied, len(old)+1) // no more: it is not appended to
+	copy(next, old)
+	next[len(old)] = a
+	return next
 }
 
 func (d *draft) apply(r Recorded) {

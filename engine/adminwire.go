@@ -66,7 +66,7 @@ func (x *executor) purge(_ context.Context, o cleanup.Order) (uint64, error) {
 	}
 	var reply contract.Reply
 	ended := make(chan struct{})
-	refused := x.lanes.submit(r.Key, func() { //nolint:contextcheck // commands have a deadline of their own
+	refused := x.lanes.submit(engineSender, r.Key, func() { //nolint:contextcheck // commands have a deadline of their own
 		defer close(ended)
 		reply, err = x.do(r)
 	})

@@ -102,7 +102,7 @@ func benchService(b *testing.B, ns *server.Server, storage jetstream.StorageType
 	if err != nil {
 		b.Fatal(err)
 	}
-	lanes := newLanes(maxInFlight, maxPerSession)
+	lanes := newLanes(maxInFlight, maxPerSession, maxRunning)
 	b.Cleanup(lanes.close)
 	requests := dialServer(b, ns)
 	_, err = startService(serviceConfig{

@@ -163,7 +163,7 @@ func (d *dispatcher) renewed(f firing, last beat) bool {
 // for the answer, which may be that of an earlier command with its id.
 func (d *dispatcher) decide(r Request) (duplicate bool, err error) {
 	ended := make(chan struct{})
-	refused := d.Executor.lanes.submit(r.Key, func() {
+	refused := d.Executor.lanes.submit(engineSender, r.Key, func() {
 		defer close(ended)
 		var reply contract.Reply
 		reply, err = d.Executor.do(r)

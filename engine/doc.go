@@ -10,7 +10,10 @@
 //	holder.go     the lease that makes one engine the holder
 //	service.go    the subjects: one endpoint a verb, one a query
 //	requests.go   what a request says: user, session, verb, headers, body
+//	shares.go     how much of what waits one sender may have
+//	shed.go       the answers to what is too much, made beforehand
 //	lanes.go      one session's commands one after another
+//	turns.go      whose command is next when one ends
 //	commander.go  decide, append, answer once
 //	queue.go      fire-and-forget commands and dead letters
 //	dispatch*.go  which steps are offered, which timeouts are due

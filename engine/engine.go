@@ -98,6 +98,14 @@ func (c *Config) validate() (contract.Names, error) {
 	return names, errors.Join(problems...)
 }
 
+// running returns how many commands are decided and stored side by side.
+func (c *Config) running() int {
+	if c.GroupCommit || c.Replicas > 1 {
+		return maxRunningSlow
+	}
+	return maxRunning
+}
+
 // storage returns the kind of storage of the durable streams.
 func (c *Config) storage() jetstream.StorageType {
 	if c.Memory {

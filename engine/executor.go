@@ -68,22 +68,36 @@ func (x *executor) submit(r Request, a address, body []byte, done func(contract.
 	if err := x.limits.admit(&r, a, body); err != nil {
 		return err
 	}
-	if r.Verb != domain.VerbFork && r.Verb != domain.VerbChainMove {
-		return x.lanes.submit(r.Key, func() {
-			if err := r.readBody(a, body); err != nil {
-				done(contract.Reply{}, err)
-				return
-			}
-			done(x.do(r))
-		})
+	came, read := time.Now(), r.Verb == domain.VerbFork || r.Verb == domain.VerbChainMove
+	if read { // the body says which lanes
+		if err := r.readBody(a, body); err != nil {
+			return err
+		}
 	}
-	if err := r.readBody(a, body); err != nil {
-		return err
+	run := func() {
+		err := tooLate(came)
+		if err == nil && !read {
+			err = r.readBody(a, body)
+		}
+		if err != nil {
+			done(contract.Reply{}, err)
+			return
+		}
+		done(x.do(r))
 	}
 	if other, ok := r.other(); ok {
-		return x.lanes.submitPair(r.Key, other, func() { done(x.do(r)) })
+		return x.lanes.submitPair(a.sender, r.Key, other, run)
 	}
-	return x.lanes.submit(r.Key, func() { done(x.do(r)) })
+	return x.lanes.submit(a.sender, r.Key, run)
+}
+
+// tooLate refuses a command that has waited for its turn for longer than clients
+// wait for answers, as all do when the store stood still: fresh ones go first.
+func tooLate(came time.Time) error {
+	if time.Since(came) <= commandTimeout {
+		return nil
+	}
+	return domain.Reject(domain.CodeBusy, domain.StateNone, "the command waited for its turn for more than %s, and nothing was changed by it; send it again", commandTimeout)
 }
 
 func (x *executor) do(r Request) (contract.Reply, error) {

@@ -15,6 +15,16 @@ const (
 	maxInFlight = 8192
 	// maxPerSession is the number of those that are for one session.
 	maxPerSession = 1024
+	// maxRunning is the number of those that are decided and stored side by side,
+	// enough to keep a server busy that answers in a millisecond or less. The others
+	// wait for their turns and not for the processor, which whoever reads and refuses
+	// commands needs too (ADR 0018).
+	maxRunning = 128
+	// maxRunningSlow is that number where an append waits for a disk or for other
+	// servers: what is sent together is stored together.
+	maxRunningSlow = 1024
+	// engineSender is the sender of the engine's own commands.
+	engineSender = ""
 	// maxIdleWorkers is the number of goroutines that are kept waiting for work,
 	// so that their stacks need not grow again for every command.
 	maxIdleWorkers = 512
@@ -26,12 +36,16 @@ const (
 // in which they were submitted; jobs for different sessions run side by side.
 // It is safe for concurrent use. Close it to end its idle goroutines.
 type lanes struct {
-	maxJobs, maxLane int
+	maxJobs, maxLane, maxRunning int
 
-	mu       sync.Mutex
-	lanes    map[eventstore.Key]*lane
-	spare    []*lane
-	jobs     int
+	mu    sync.Mutex
+	lanes map[eventstore.Key]*lane
+	spare []*lane
+	jobs  int
+	// running counts the jobs that run; ready has those that could, were it not for
+	// maxRunning.
+	running  int
+	ready    turns
 	draining bool
 	// empty is closed when the last job ends after drain was called.
 	empty chan struct{}
@@ -42,47 +56,25 @@ type lanes struct {
 	closing sync.Once
 }
 
-// lane is the queue of one session; the first job of it runs, unless it is the
-// first in one of its lanes only.
-type lane struct {
-	queue []*job
-	// head is the place of the first job in queue; what is before it has run.
-	head int
-}
-
-func (q *lane) len() int { return len(q.queue) - q.head }
-
-func (q *lane) push(j *job) { q.queue = append(q.queue, j) }
-
-// pop takes the first job out and returns the one behind it, or nil.
-func (q *lane) pop() *job {
-	q.queue[q.head] = nil
-	q.head++
-	if q.len() == 0 {
-		q.queue, q.head = q.queue[:0], 0
-		return nil
-	}
-	if 2*q.head > cap(q.queue) {
-		n := copy(q.queue, q.queue[q.head:])
-		clear(q.queue[n:])
-		q.queue, q.head = q.queue[:n], 0
-	}
-	return q.queue[q.head]
-}
+// lane is the queue of one session; the first job of it runs or waits for its
+// turn, unless it is the first in one of its lanes only.
+type lane = fifo[*job]
 
 // job is a piece of work that is in one lane or in two.
 type job struct {
-	run   func()
-	keys  [2]eventstore.Key
-	lanes int
+	run func()
+	// sender is who takes a turn with it.
+	sender string
+	keys   [2]eventstore.Key
+	lanes  int
 	// behind is the number of its lanes in which another job is before it.
 	behind int
 }
 
-// newLanes makes lanes with bounds on jobs in all and per session.
-func newLanes(maxJobs, maxLane int) *lanes {
+// newLanes makes lanes with bounds on jobs in all, per session, and at once.
+func newLanes(maxJobs, maxLane, maxRunning int) *lanes {
 	return &lanes{
-		maxJobs: maxJobs, maxLane: maxLane,
+		maxJobs: maxJobs, maxLane: maxLane, maxRunning: maxRunning,
 		lanes: make(map[eventstore.Key]*lane),
 		empty: make(chan struct{}),
 		idle:  make(chan struct{}, maxIdleWorkers), handoff: make(chan *job), stop: make(chan struct{}),
@@ -91,17 +83,17 @@ func newLanes(maxJobs, maxLane int) *lanes {
 
 // submit runs fn in the lane of key and returns at once. The error is a
 // rejection: busy over a bound, unavailable while draining; fn is not run then.
-func (l *lanes) submit(key eventstore.Key, fn func()) error {
-	return l.enqueue(&job{run: fn, keys: [2]eventstore.Key{key}, lanes: 1})
+func (l *lanes) submit(sender string, key eventstore.Key, fn func()) error {
+	return l.enqueue(&job{run: fn, sender: sender, keys: [2]eventstore.Key{key}, lanes: 1})
 }
 
 // submitPair runs fn when it is first in the lanes of both sessions. Both are
 // entered in one step, so that two pairs can't wait for each other.
-func (l *lanes) submitPair(a, b eventstore.Key, fn func()) error {
+func (l *lanes) submitPair(sender string, a, b eventstore.Key, fn func()) error {
 	if a == b {
-		return l.submit(a, fn)
+		return l.submit(sender, a, fn)
 	}
-	return l.enqueue(&job{run: fn, keys: [2]eventstore.Key{a, b}, lanes: 2})
+	return l.enqueue(&job{run: fn, sender: sender, keys: [2]eventstore.Key{a, b}, lanes: 2})
 }
 
 // waiting returns the number of jobs that have not ended.
@@ -125,9 +117,9 @@ func (l *lanes) enqueue(j *job) error {
 		}
 		q.push(j)
 	}
-	ready := j.behind == 0
+	run := j.behind == 0 && l.admit(j)
 	l.mu.Unlock()
-	if ready {
+	if run {
 		l.start(j)
 	}
 	return nil
@@ -199,40 +191,58 @@ func (l *lanes) await() *job {
 	}
 }
 
-// finish takes a job out of its lanes and returns one that may run now, for
-// this goroutine; a second one is started.
+// admit reports whether a job that may run is to be started; else it waits for its
+// turn. The caller holds the lock.
+func (l *lanes) admit(j *job) bool {
+	if l.running >= l.maxRunning {
+		l.ready.push(j)
+		return false
+	}
+	l.running++
+	return true
+}
+
+// finish takes a job out of its lanes and returns whose turn it is, for this
+// goroutine; where two lanes went on and there is room, a second one is started.
 func (l *lanes) finish(j *job) *job {
-	var next [2]*job
 	l.mu.Lock()
-	for i, key := range j.keys[:j.lanes] {
-		next[i] = l.leave(key)
+	for _, key := range j.keys[:j.lanes] {
+		if head := l.leave(key); head != nil {
+			l.ready.push(head)
+		}
 	}
 	l.jobs--
 	if l.draining && l.jobs == 0 {
 		close(l.empty)
 	}
+	next, second := l.ready.pop(), (*job)(nil)
+	if next == nil {
+		l.running--
+	} else if l.running < l.maxRunning {
+		if second = l.ready.pop(); second != nil {
+			l.running++
+		}
+	}
 	l.mu.Unlock()
-	if next[0] == nil {
-		return next[1]
+	if second != nil {
+		l.start(second)
 	}
-	if next[1] != nil {
-		l.start(next[1])
-	}
-	return next[0]
+	return next
 }
 
 // leave takes the first job out of a lane and returns the next if nothing else
 // keeps it back. A lane that is empty is put aside.
 func (l *lanes) leave(key eventstore.Key) *job {
 	q := l.lanes[key]
-	head := q.pop()
-	if head == nil {
+	q.pop()
+	if q.len() == 0 {
 		delete(l.lanes, key)
 		if len(l.spare) < maxIdleWorkers {
 			l.spare = append(l.spare, q)
 		}
 		return nil
 	}
+	head := q.first()
 	head.behind--
 	if head.behind > 0 {
 		return nil

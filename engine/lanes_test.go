@@ -18,7 +18,7 @@ import (
 func laneKey(n int) eventstore.Key { return eventstore.Key{User: "ann", Session: fmt.Sprint(n)} }
 
 func TestLanesKeepTheOrder(t *testing.T) {
-	l := newLanes(maxInFlight, maxPerSession)
+	l := newLanes(maxInFlight, maxPerSession, maxRunning)
 	defer l.close()
 	const sessions, jobs = 8, 4000
 	var mu sync.Mutex
@@ -50,7 +50,7 @@ func TestLanesKeepTheOrder(t *testing.T) {
 				got[b] = append(got[b], i)
 			}
 		}
-		for errors.Is(l.submitPair(laneKey(a), laneKey(b), run), &domain.Rejection{Code: domain.CodeBusy}) {
+		for errors.Is(l.submitPair("ann", laneKey(a), laneKey(b), run), &domain.Rejection{Code: domain.CodeBusy}) {
 			pause(t.Context(), time.Millisecond)
 		}
 	}
@@ -68,37 +68,37 @@ func TestLanesKeepTheOrder(t *testing.T) {
 }
 
 func TestLanesRunSideBySide(t *testing.T) {
-	l := newLanes(8, 8)
+	l := newLanes(8, 8, 2)
 	defer l.close()
 	meet := make(chan struct{})
 	done := make(chan struct{})
-	if err := l.submit(laneKey(1), func() { <-meet; close(done) }); err != nil {
+	if err := l.submit("ann", laneKey(1), func() { <-meet; close(done) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.submit(laneKey(2), func() { close(meet) }); err != nil {
+	if err := l.submit("ann", laneKey(2), func() { close(meet) }); err != nil {
 		t.Fatal(err)
 	}
 	<-done
 }
 
 func TestLanesAreBounded(t *testing.T) {
-	l := newLanes(3, 2)
+	l := newLanes(3, 2, 3)
 	defer l.close()
 	release := make(chan struct{})
 	wait := func() { <-release }
 	busy := &domain.Rejection{Code: domain.CodeBusy}
 	for i, want := range []error{nil, nil, busy} {
-		if err := l.submit(laneKey(1), wait); !errors.Is(err, want) {
+		if err := l.submit("ann", laneKey(1), wait); !errors.Is(err, want) {
 			t.Errorf("job %d of a session that takes 2: %v", i+1, err)
 		}
 	}
-	if err := l.submitPair(laneKey(2), laneKey(1), wait); !errors.Is(err, busy) {
+	if err := l.submitPair("ann", laneKey(2), laneKey(1), wait); !errors.Is(err, busy) {
 		t.Errorf("a pair with a full session: %v", err)
 	}
-	if err := l.submit(laneKey(2), wait); err != nil {
+	if err := l.submit("ann", laneKey(2), wait); err != nil {
 		t.Error(err)
 	}
-	if err := l.submit(laneKey(3), wait); !errors.Is(err, busy) {
+	if err := l.submit("ann", laneKey(3), wait); !errors.Is(err, busy) {
 		t.Errorf("job 4 of 3 in all: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -106,7 +106,7 @@ func TestLanesAreBounded(t *testing.T) {
 	if err := l.drain(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("draining was given up with %v", err)
 	}
-	if err := l.submit(laneKey(3), wait); !errors.Is(err, &domain.Rejection{Code: domain.CodeUnavailable}) {
+	if err := l.submit("ann", laneKey(3), wait); !errors.Is(err, &domain.Rejection{Code: domain.CodeUnavailable}) {
 		t.Errorf("a job while draining: %v", err)
 	}
 	close(release)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -99,9 +100,12 @@ func (l *limiter) admit(r *Request, a address, body []byte) error {
 	return nil
 }
 
-// tooFast rejects a command over its user's rate.
-func (l *limiter) tooFast(user string) error {
-	return domain.Reject(domain.CodeBusy, domain.StateNone, "user %q sends more than %d commands a second; send it again a little later", user, l.Rate)
+// tooFast says why a command over its user's rate is refused.
+func (l *limiter) tooFast() string {
+	if l == nil {
+		return ""
+	}
+	return fmt.Sprintf("a user may send %d commands a second here, and you send more; send it again a little later", l.Rate)
 }
 
 // over rejects what is over a limit. A queued command would be tried again for

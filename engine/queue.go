@@ -73,7 +73,7 @@ func newQueue(cfg queueConfig) *queue {
 // it returns, unless the server can't be reached. It may be called again, not
 // at the same time.
 func (q *queue) run(ctx context.Context) error {
-	q.lanes = newLanes(queueLanes, queueLanes)
+	q.lanes = newLanes(queueLanes, queueLanes, queueLanes)
 	defer q.lanes.close()
 	for ctx.Err() == nil {
 		err := q.consume(ctx)
@@ -150,7 +150,7 @@ func (q *queue) dispatch(ctx context.Context, m jetstream.Msg, seq uint64) error
 	}
 	item := q.read(m, seq)
 	q.settled.Add(1)
-	err := q.lanes.submit(item.lane(), func() {
+	err := q.lanes.submit("", item.lane(), func() {
 		q.settle(ctx, item)
 		q.leave(seq)
 	})

@@ -47,7 +47,7 @@ func (o *office) engine() *queue {
 	_, c := o.another()
 	return newQueue(queueConfig{
 		JetStream: o.js, Streams: o.streams, Names: contract.Default(), Logger: slog.New(slog.DiscardHandler),
-		Executor: &executor{lanes: newLanes(maxInFlight, maxPerSession), commander: c},
+		Executor: &executor{lanes: newLanes(maxInFlight, maxPerSession, maxRunning), commander: c},
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -192,10 +191,7 @@ func (a *answers) fail(to string, err error, commandID string) {
 		a.sent(err)
 		return
 	}
-	a.sent(a.nc.PublishMsg(&nats.Msg{Subject: to, Data: data, Header: nats.Header{
-		contract.HeaderError:     []string{sentence(e.Message)},
-		contract.HeaderErrorCode: []string{strconv.Itoa(contract.Status(e.Code))},
-	}}))
+	a.sent(a.nc.PublishMsg(&nats.Msg{Subject: to, Data: data, Header: errorHeader(e)}))
 }
 
 func (a *answers) sent(err error) {

@@ -35,6 +35,9 @@ type address struct {
 	// actor is the authenticated sender: the user, the operator or the worker.
 	actor          string
 	worker, action string
+	// sender is the part of the subject that names the actor and what kind of one
+	// that is.
+	sender string
 }
 
 // The verbs by who may send them.
@@ -58,12 +61,21 @@ func cutToken(subject string) (token, rest string) {
 	return token, rest
 }
 
+// senderIn returns the first two tokens of the end of a subject: what kind of
+// sender, and who.
+func senderIn(rest string) string {
+	kind, more := cutToken(rest)
+	who, _ := cutToken(more)
+	return rest[:min(len(kind)+1+len(who), len(rest))]
+}
+
 // parseAddress reads the subject of a command: of a user, of an operator, of a
 // worker or of the queue. The error is a *domain.Rejection.
 func parseAddress(subject string) (address, error) {
 	_, rest := cutToken(subject)
+	sender := senderIn(rest)
 	kind, rest := cutToken(rest)
-	a, verbs := address{}, userVerbs
+	a, verbs := address{sender: sender}, userVerbs
 	switch kind {
 	case forOperator:
 		var cmd string

@@ -131,7 +131,7 @@ func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 	}
 	p.serving = newServing(p.work, e.cfg.Logger)
 	commander := newCommander(commanderConfig{Store: p.store, Clock: e.cfg.Clock, Logger: e.cfg.Logger})
-	p.executor = &executor{lanes: newLanes(maxInFlight, maxPerSession), commander: commander, trouble: e.cfg.Trouble, ownAction: e.cfg.Accounts != nil}
+	p.executor = &executor{lanes: newLanes(maxInFlight, maxPerSession, e.cfg.running()), commander: commander, trouble: e.cfg.Trouble, ownAction: e.cfg.Accounts != nil}
 	p.executor.alive = newLeaseBook(p.work, p.store.Cached).renew
 	if p.executor.readOnly, err = openReadOnlyGate(ctx, js, e); err != nil {
 		return nil, err

@@ -61,12 +61,14 @@ type serviceConfig struct {
 // concurrent use.
 type service struct {
 	serviceConfig
-	answers   answers
-	micro     micro.Service
-	strays    *nats.Subscription
-	flights   flights
-	asides    chan struct{}        // a token for each request that is answered aside
-	endpoints map[string]*endpoint // by subject
+	answers answers
+	micro   micro.Service
+	strays  *nats.Subscription
+	shares  shares
+	// full and tooFast are answers to commands that were not read.
+	full, tooFast *shedding
+	asides        chan struct{}        // a token for each request that is answered aside
+	endpoints     map[string]*endpoint // by subject
 	// dropped counts messages that were not looked at.
 	dropped atomic.Uint64
 }
@@ -79,6 +81,8 @@ func startService(cfg serviceConfig) (*service, error) {
 	s := &service{
 		serviceConfig: cfg, asides: make(chan struct{}, maxAsides), endpoints: map[string]*endpoint{},
 		answers: answers{nc: cfg.Replies, inboxes: cfg.Inboxes, log: cfg.Logger},
+		full:    newShedding("this engine has as much to do as it takes, and of yours as much as it has room left for others; send it again a little later"),
+		tooFast: newShedding("%s", cfg.Executor.limits.tooFast()),
 	}
 	var err error
 	s.micro, err = micro.AddService(cfg.Requests, micro.Config{
@@ -121,21 +125,29 @@ func (s *service) userCommand(m micro.Request, stats *endpointStats) {
 	token, _ := cutToken(afterTokens(m.Subject(), 2))
 	switch s.Executor.limits.spend(token) {
 	case refused:
-		user, _ := contract.ParseUserToken(token) // it is shown
-		s.answer(m.Reply(), m.Headers().Get(contract.HeaderCommandID), contract.Reply{}, s.Executor.limits.tooFast(user), stats)
+		s.shed(m, s.tooFast, stats)
 	case dropped:
 		stats.dropped.Add(1)
 	case allowed:
-		if err := s.flights.enter(token); err != nil {
-			s.answer(m.Reply(), m.Headers().Get(contract.HeaderCommandID), contract.Reply{}, err, stats)
-			return
-		}
-		s.take(m, stats, func() { s.flights.leave(token) })
+		s.command(m, stats)
 	}
 }
 
-// command takes any other command.
-func (s *service) command(m micro.Request, stats *endpointStats) { s.take(m, stats, func() {}) }
+// command takes a command, if there is room for its sender.
+func (s *service) command(m micro.Request, stats *endpointStats) {
+	sender, units := senderIn(afterTokens(m.Subject(), 1)), units(len(m.Data()))
+	if !s.shares.enter(sender, units) {
+		s.shed(m, s.full, stats)
+		return
+	}
+	s.take(m, stats, func() { s.shares.leave(sender, units) })
+}
+
+// shed refuses a command that was not read.
+func (s *service) shed(m micro.Request, why *shedding, stats *endpointStats) {
+	stats.rejected.Add(1)
+	s.answers.shed(m.Reply(), why, m.Headers().Get(contract.HeaderCommandID))
+}
 
 // take hands a command to the lane of its session. done is called when it was
 // answered.

@@ -62,7 +62,7 @@ func newDesk(t *testing.T) *desk {
 	b := newBench(t)
 	ns := startServer(t)
 	d := &desk{bench: b, nc: dialServer(t, ns)}
-	lanes := newLanes(maxInFlight, maxPerSession)
+	lanes := newLanes(maxInFlight, maxPerSession, maxRunning)
 	t.Cleanup(lanes.close)
 	requests := dialServer(t, ns)
 	var err error
