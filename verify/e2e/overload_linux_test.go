@@ -68,6 +68,9 @@ func TestOverload(t *testing.T) {
 	if accepted == 0 || busy == 0 {
 		t.Errorf("%d were accepted and %d refused with 429; there have to be both", accepted, busy)
 	}
+	if accepted+busy+other < sent {
+		t.Errorf("%d of %d commands were not answered", sent-accepted-busy-other, sent)
+	}
 	if other > 0 {
 		t.Errorf("%d were answered with something else; the first: %s", other, o.odd.Load())
 	}
@@ -202,7 +205,7 @@ func (o *overload) stream(t *testing.T, conn int, inbox string, rate float64, la
 // while, and until a client that comes now is served.
 func (o *overload) settle(t *testing.T, sent int64) {
 	t.Helper()
-	const quiet = 2 * time.Second
+	const quiet = patience / 2
 	last, since := int64(-1), time.Now()
 	eventually(t, func() error {
 		got := o.accepted.Load() + o.busy.Load() + o.other.Load()
