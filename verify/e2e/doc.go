@@ -5,14 +5,14 @@
 //	main_test.go      builds the binary once
 //	process_test.go   one process of it: start, drain, kill
 //	peer_test.go      a plain client
-//	history_test.go   reads the event stream, verifies and folds it
-//	chronicle_test.go the judge is judged
+//	history_test.go   has the event stream verified and folded (internal/chronicle)
 //	plain_test.go     what every client may rely on
 //	input_test.go     bad input
 //	isolation_test.go users and their secrets
 //	queue_test.go     fire-and-forget
 //	load_test.go      clients that create and command as fast as they can
 //	cluster_test.go   cleanup on three replicas
+//	doctor_test.go    reprise doctor, with credentials and on a cluster
 //	stop_test.go      SIGTERM and SIGKILL under load
 //	killpoints_test.go SIGKILL at every point of a purge and a delete
 //	two_test.go       two instances on one server

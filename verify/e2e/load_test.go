@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"reprise/contract"
 	"reprise/domain"
+	"reprise/verify/internal/chronicle"
 )
 
 // acknowledged is what clients were told was done: the replies of accepted
@@ -115,46 +115,23 @@ func bodyOf(verb domain.Verb) any {
 
 // checkKept fails for every acknowledged command that is not in the history as
 // it was acknowledged.
-func checkKept(t *testing.T, c *chronicle, k *acknowledged) {
+func checkKept(t *testing.T, c *chronicle.Chronicle, k *acknowledged) {
 	t.Helper()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for id, reply := range k.replies {
-		if err := c.holds(id, reply); err != nil {
+		if err := c.Holds(id, reply); err != nil {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
 }
 
-// holds reports whether a reply fits the history. Deleted sessions have no
-// history left but their tombstone, which is later than all of it.
-func (c *chronicle) holds(id string, reply contract.Reply) error {
-	for key, told := range c.sessions {
-		if key.User != reply.User || key.Session != reply.Session {
-			continue
-		}
-		last := told.commits[len(told.commits)-1]
-		if last.Tombstone() != nil && last.LastVersion() >= reply.Version {
-			return nil
-		}
-		commit := c.commits[id]
-		if commit == nil {
-			return fmt.Errorf("it was acknowledged at version %d and is lost", reply.Version)
-		}
-		if commit.LastVersion() != reply.Version || commit.State != reply.State {
-			return fmt.Errorf("it was acknowledged at version %d, %s; the history has %d, %s", reply.Version, reply.State, commit.LastVersion(), commit.State)
-		}
-		return nil
-	}
-	return errors.New("its session has no history")
-}
-
 // checkAnswered fails for every commit that its client was not told of.
-func checkAnswered(t *testing.T, c *chronicle, k *acknowledged) {
+func checkAnswered(t *testing.T, c *chronicle.Chronicle, k *acknowledged) {
 	t.Helper()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for id, commit := range c.commits {
+	for id, commit := range c.Commits {
 		if _, told := k.replies[id]; !told {
 			t.Errorf("%s was committed at version %d and not answered", id, commit.Version)
 		}

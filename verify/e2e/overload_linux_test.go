@@ -275,7 +275,7 @@ func (o *overload) checkKept(t *testing.T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for id, reply := range o.told {
-		if err := history.holds(id, reply); err != nil {
+		if err := history.Holds(id, reply); err != nil {
 			t.Errorf("%s: %v", id, err)
 		}
 	}

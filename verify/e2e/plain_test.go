@@ -14,6 +14,7 @@ import (
 
 	"reprise/contract"
 	"reprise/domain"
+	"reprise/verify/internal/chronicle"
 )
 
 // TestPlainClient drives one process with nothing but NATS.
@@ -99,16 +100,16 @@ func watchedView(t *testing.T, p *peer) {
 	defer func() { _ = watcher.Stop() }()
 	p.do(t, "s1", domain.VerbCreate, plan("compile"))
 	p.do(t, "s1", domain.VerbStart, nil)
-	last := awaitView(t, watcher, func(v view) bool { return v.State == domain.StateRunning })
+	last := awaitView(t, watcher, func(v chronicle.View) bool { return v.State == domain.StateRunning })
 	if last.Schema == 0 || last.Seq == 0 || len(last.Hash) != 64 || last.Version != 2 || len(last.Chains) != 1 {
 		t.Errorf("the view is %+v", last)
 	}
 	p.do(t, "s1", domain.VerbDelete, object{"force": true})
-	awaitView(t, watcher, func(v view) bool { return v.Session == nil })
+	awaitView(t, watcher, func(v chronicle.View) bool { return v.Session == nil })
 }
 
 // awaitView waits for a view that is as wanted; one that is gone has no session.
-func awaitView(t *testing.T, watcher jetstream.KeyWatcher, wanted func(view) bool) view {
+func awaitView(t *testing.T, watcher jetstream.KeyWatcher, wanted func(chronicle.View) bool) chronicle.View {
 	t.Helper()
 	ctx := bounded(t)
 	for {
@@ -116,7 +117,7 @@ func awaitView(t *testing.T, watcher jetstream.KeyWatcher, wanted func(view) boo
 		case <-ctx.Done():
 			t.Fatal("the view did not come in time")
 		case entry := <-watcher.Updates():
-			var v view
+			var v chronicle.View
 			if entry == nil {
 				continue
 			}
@@ -205,8 +206,8 @@ func storedShape(t *testing.T, p *peer) {
 		t.Errorf("the time is %v, not RFC 3339 in UTC", body["time"])
 	}
 	c := readEvents(t, p)
-	told := c.sessions[key(p.user, "s1")]
-	if body["prev"] != told.commits[1].Prev || msg.Header.Get("Reprise-Types") != "session.started" || msg.Header.Get(contract.HeaderGuard) == "" {
+	told := c.Tales[key(p.user, "s1")]
+	if body["prev"] != told.Commits[1].Prev || msg.Header.Get("Reprise-Types") != "session.started" || msg.Header.Get(contract.HeaderGuard) == "" {
 		t.Errorf("headers %v, prev %v", msg.Header, body["prev"])
 	}
 	checkTrace(t, p, trace)

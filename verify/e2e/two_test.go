@@ -12,6 +12,7 @@ import (
 
 	"reprise/contract"
 	"reprise/domain"
+	"reprise/verify/internal/chronicle"
 )
 
 // externalServer is a NATS server that is not the binary's.
@@ -126,7 +127,7 @@ func awaitQueued(t *testing.T, p *peer, n int) {
 		return nil
 	})
 	var got []string
-	for _, commit := range readEvents(t, p).sessions[key("ada", "queued")].commits {
+	for _, commit := range readEvents(t, p).Tales[key("ada", "queued")].Commits {
 		if commit.Cause == domain.VerbMetadataSet {
 			got = append(got, commit.Events[0].(*domain.MetadataSet).Set["n"])
 		}
@@ -141,11 +142,11 @@ func awaitQueued(t *testing.T, p *peer, n int) {
 }
 
 // checkTurns checks that in every session pauses and resumptions take turns.
-func checkTurns(t *testing.T, c *chronicle) {
+func checkTurns(t *testing.T, c *chronicle.Chronicle) {
 	t.Helper()
-	for key, told := range c.sessions {
+	for key, told := range c.Tales {
 		paused := false
-		for _, commit := range told.commits {
+		for _, commit := range told.Commits {
 			if commit.Cause != domain.VerbPause && commit.Cause != domain.VerbResume {
 				continue
 			}

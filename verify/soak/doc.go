@@ -12,7 +12,8 @@
 //	killer_test.go    who dies when
 //	freeze_*_test.go  how a worker is stalled
 //	quiet_test.go     nothing is left to do
-//	chronicle_test.go the event stream, verified and folded
+//	ledger_test.go    the event stream, verified and folded (internal/chronicle), and
+//	                  what became of attempts
 //	verdict_test.go   all other checks
 //	judge_test.go     the judge of runs is not asleep
 //

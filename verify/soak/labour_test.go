@@ -80,7 +80,7 @@ func readLog(path string) ([]*stint, error) {
 // checkStints compares what workers did with what the events say: every run was
 // claimed, none was doubled, and no two of one step were at the same time but
 // for one whose lease was gone.
-func checkStints(c *chronicle, w *town, all []*stint) []error {
+func checkStints(c *ledger, w *town, all []*stint) []error {
 	var errs []error
 	bySteps := map[stepKey][]*stint{}
 	for _, s := range all {
@@ -94,7 +94,7 @@ func checkStints(c *chronicle, w *town, all []*stint) []error {
 }
 
 // checkClaimed looks for the claim of a run. Of deleted sessions nothing is left.
-func (c *chronicle) checkClaimed(s *stint) error {
+func (c *ledger) checkClaimed(s *stint) error {
 	if c.deleted(s.stepKey) {
 		return nil
 	}
@@ -105,13 +105,13 @@ func (c *chronicle) checkClaimed(s *stint) error {
 }
 
 // deleted reports whether the session's history was compacted to a tombstone.
-func (c *chronicle) deleted(s stepKey) bool {
-	known := c.tales[eventstore.Key{User: s.user, Session: s.session}]
-	return known != nil && known.last.Tombstone() != nil
+func (c *ledger) deleted(s stepKey) bool {
+	known := c.Tales[eventstore.Key{User: s.user, Session: s.session}]
+	return known != nil && known.Gone()
 }
 
 // checkApart compares two runs of one step.
-func (c *chronicle) checkApart(w *town, a, b *stint) error {
+func (c *ledger) checkApart(w *town, a, b *stint) error {
 	if a.attempt == b.attempt {
 		return fmt.Errorf("attempt %v was run by %s and by %s", a.attemptKey, a.worker, b.worker)
 	}
@@ -141,7 +141,7 @@ func (c *chronicle) checkApart(w *town, a, b *stint) error {
 
 // overlaps counts pairs of runs at the same time by how the earlier attempt was
 // taken away.
-func (c *chronicle) overlaps(all []*stint) map[string]int {
+func (c *ledger) overlaps(all []*stint) map[string]int {
 	counts := map[string]int{}
 	bySteps := map[stepKey][]*stint{}
 	for _, s := range all {
@@ -156,7 +156,7 @@ func (c *chronicle) overlaps(all []*stint) map[string]int {
 }
 
 // ending names the end of the earlier of two attempts.
-func (c *chronicle) ending(a, b *stint) string {
+func (c *ledger) ending(a, b *stint) string {
 	first := a
 	if b.attempt < a.attempt {
 		first = b

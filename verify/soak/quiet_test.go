@@ -21,7 +21,7 @@ const (
 
 // awaitQuiet waits until no session has anything to do, no task is offered and
 // no queued command waits, and returns the history.
-func awaitQuiet(js jetstream.JetStream, names contract.Names) (*chronicle, error) {
+func awaitQuiet(js jetstream.JetStream, names contract.Names) (*ledger, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), quietLimit)
 	defer cancel()
 	tick := time.NewTicker(quietLook)
@@ -56,7 +56,7 @@ func awaitQuiet(js jetstream.JetStream, names contract.Names) (*chronicle, error
 }
 
 // leftOver says what is still to be done.
-func leftOver(ctx context.Context, js jetstream.JetStream, names contract.Names, c *chronicle) error {
+func leftOver(ctx context.Context, js jetstream.JetStream, names contract.Names, c *ledger) error {
 	for _, name := range []string{names.QueueStream(), names.WorkStream()} {
 		stream, err := js.Stream(ctx, name)
 		if err != nil {
@@ -66,8 +66,8 @@ func leftOver(ctx context.Context, js jetstream.JetStream, names contract.Names,
 			return fmt.Errorf("there are %d messages in %s", n, name)
 		}
 	}
-	for key, told := range c.tales {
-		if what := unfinished(told.session); what != "" {
+	for key, told := range c.Tales {
+		if what := unfinished(told.Session); what != "" {
 			return fmt.Errorf("session %s: %s", key, what)
 		}
 	}

@@ -134,18 +134,18 @@ func judge(t *testing.T, w *town, k *told) {
 }
 
 // summarise says how much was done.
-func summarise(t *testing.T, w *town, k *told, c *chronicle, stints []*stint) {
+func summarise(t *testing.T, w *town, k *told, c *ledger, stints []*stint) {
 	t.Helper()
 	states := map[string]int{}
-	for _, told := range c.tales {
+	for _, told := range c.Tales {
 		state := "deleted"
-		if told.session.Exists() {
-			state = string(told.session.State)
+		if told.Session.Exists() {
+			state = string(told.Session.State)
 		}
 		states[state]++
 	}
-	t.Logf("sessions: %d %v", len(c.tales), states)
-	t.Logf("commits: %d; acknowledged commands: %d; queued: %d; refused: %v", len(c.commits), len(k.replies), len(k.queued), k.refused)
+	t.Logf("sessions: %d %v", len(c.Tales), states)
+	t.Logf("commits: %d; acknowledged commands: %d; queued: %d; refused: %v", len(c.Commits), len(k.replies), len(k.queued), k.refused)
 	t.Logf("attempts run: %d; side by side because the earlier one was taken away: %v; killed: %v", len(stints), c.overlaps(stints), w.did)
 	t.Logf("events: %v", c.events)
 }

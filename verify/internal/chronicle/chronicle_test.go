@@ -1,4 +1,4 @@
-package e2e
+package chronicle
 
 import (
 	"fmt"
@@ -48,11 +48,9 @@ func (s *stored) seal(t *testing.T, guard int) {
 		t.Fatal(err)
 	}
 	s.body = body
-	s.header = headers(
-		contract.HeaderGuard, fmt.Sprint(guard), contract.HeaderTypes, string(s.commit.Events[0].Type()),
-		"ce-specversion", "1.0", "ce-type", "reprise.commit.v1", "ce-subject", "ada.s1",
-		"ce-id", "x", "ce-source", "x", "ce-time", "x",
-	)
+	s.header = nats.Header{"ce-specversion": {"1.0"}, "ce-type": {"reprise.commit.v1"}, "ce-subject": {"ada.s1"}, "ce-id": {"x"}, "ce-source": {"x"}, "ce-time": {"x"}}
+	s.header.Set(contract.HeaderGuard, fmt.Sprint(guard))
+	s.header.Set(contract.HeaderTypes, string(s.commit.Events[0].Type()))
 }
 
 // TestChronicleNoticesDamage makes sure that the judge of the other tests is
@@ -77,9 +75,9 @@ func TestChronicleNoticesDamage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			chron, said := newChronicle(), ""
+			chron, said := New(), ""
 			for i, m := range c.damage(madeUp(t)) {
-				if err := chron.add("reprise.evt.ada.s1", m.header, m.body, uint64(i+1)); err != nil {
+				if _, err := chron.Add("reprise.evt.ada.s1", m.header, m.body, uint64(i+1)); err != nil {
 					said += err.Error()
 				}
 			}
@@ -93,14 +91,14 @@ func TestChronicleNoticesDamage(t *testing.T) {
 // TestLostAcknowledgementIsNoticed asks for commands that the history has not.
 func TestLostAcknowledgementIsNoticed(t *testing.T) {
 	t.Parallel()
-	chron := newChronicle()
+	chron := New()
 	for i, m := range madeUp(t) {
-		if err := chron.add("reprise.evt.ada.s1", m.header, m.body, uint64(i+1)); err != nil {
+		if _, err := chron.Add("reprise.evt.ada.s1", m.header, m.body, uint64(i+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	reply := contract.Reply{User: "ada", Session: "s1", Version: 2, State: domain.StatePending}
-	if err := chron.holds("ada.s1 two", reply); err != nil {
+	if err := chron.Holds("ada.s1 two", reply); err != nil {
 		t.Errorf("a kept command: %v", err)
 	}
 	for id, r := range map[string]contract.Reply{
@@ -108,7 +106,7 @@ func TestLostAcknowledgementIsNoticed(t *testing.T) {
 		"ada.s1 two":  {User: "ada", Session: "s1", Version: 3, State: domain.StatePending},
 		"ada.s2 two":  {User: "ada", Session: "s2", Version: 2, State: domain.StatePending},
 	} {
-		if chron.holds(id, r) == nil {
+		if chron.Holds(id, r) == nil {
 			t.Errorf("%s %+v is not missed", id, r)
 		}
 	}
