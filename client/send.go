@@ -2,13 +2,13 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"reprise/contract"
 	"reprise/domain"
 )
 
@@ -28,7 +28,7 @@ func (c *Client) exchange(ctx context.Context, r request, reply any) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(msg.Data, reply); err != nil {
+	if err := contract.Decode(msg.Data, reply); err != nil {
 		return &Error{
 			Code: domain.CodeUnavailable, CommandID: r.commandID, cause: err,
 			Message: fmt.Sprintf("the answer on %s can't be read: %v", r.subject, err),

@@ -2,7 +2,8 @@ package engine
 
 import (
 	"context"
-	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"reprise/contract"
@@ -13,15 +14,17 @@ import (
 // assignment is what a worker gets with the step it claimed: the input and the
 // outputs of what the step waited for, whole.
 func (c *commander) assignment(ctx context.Context, a eventstore.Aggregate, ref domain.StepRef, now time.Time) (*contract.Assignment, error) {
-	chain := a.Session.Chain(ref.Chain)
-	whole, err := c.store.Hydrate(ctx, only(a, chain, ref.Step))
-	if err != nil {
-		return nil, err
+	whole, chain := a.Session, a.Session.Chain(ref.Chain)
+	if refers(chain, ref.Step) {
+		var err error
+		if whole, err = c.store.Hydrate(ctx, only(a, chain, ref.Step)); err != nil {
+			return nil, err
+		}
 	}
 	st := whole.Step(ref.Chain, ref.Step)
 	task := &contract.Assignment{
 		Chain: ref.Chain, Step: ref.Step, Action: st.Action, Attempt: st.Attempt, Input: st.Input,
-		IdempotencyKey: fmt.Sprintf("%s/%s/%s/%d", a.Key.Session, ref.Chain, ref.Step, st.Attempt),
+		IdempotencyKey: a.Key.Session + "/" + ref.Chain + "/" + ref.Step + "/" + strconv.Itoa(st.Attempt),
 		Lease:          st.Lease, Deadline: st.Deadline,
 	}
 	if !st.Deadline.IsZero() {
@@ -35,6 +38,13 @@ func (c *commander) assignment(ctx context.Context, a eventstore.Aggregate, ref 
 		task.Outputs[id] = contract.StepOutput{Output: before.Output, Skipped: before.Status == domain.StepStatusSkipped}
 	}
 	return task, nil
+}
+
+// refers reports whether the state only refers to the input of a step, or to an
+// output of what it waited for.
+func refers(chain *domain.Chain, step string) bool {
+	st := chain.Step(step)
+	return st.InputRef != nil || slices.ContainsFunc(st.WaitsFor, func(id string) bool { return chain.Step(id).OutputRef != nil })
 }
 
 // only returns the aggregate with nothing but a step and what it waits for, so

@@ -164,7 +164,7 @@ func (a *answers) give(to string, body any) {
 // confirm answers an accepted command.
 func (a *answers) confirm(to string, reply *contract.Reply) {
 	if to != "" {
-		data, err := marshalReply(reply)
+		data, err := contract.EncodeReply(reply)
 		a.publish(to, data, err)
 	}
 }

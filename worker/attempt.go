@@ -31,10 +31,13 @@ type attempt struct {
 }
 
 func newAttempt(w *Worker, h *handler, ref contract.TaskRef, c claimed, acked <-chan struct{}) *attempt {
+	log := w.log
+	if log.Enabled(context.Background(), slog.LevelError) { // else nobody reads what would be written
+		log = log.With("action", ref.Action, "session", ref.Session, "chain", ref.Chain, "step", ref.Step, "attempt", c.Attempt)
+	}
 	return &attempt{
 		w: w, h: h, ref: ref, task: NewTask(ref.User, ref.Session, *c.Assignment), acked: acked, held: c.since,
-		lease: orDefault(orDefault(c.Lease.Std(), h.lease), fallbackLease),
-		log:   w.log.With("action", ref.Action, "session", ref.Session, "chain", ref.Chain, "step", ref.Step, "attempt", c.Attempt),
+		lease: orDefault(orDefault(c.Lease.Std(), h.lease), fallbackLease), log: log,
 	}
 }
 
@@ -62,13 +65,10 @@ func (a *attempt) run(s shift) claimed {
 		ctx, stop = context.WithDeadlineCause(ctx, a.task.Deadline, ErrDeadline)
 		defer stop()
 	}
-	beating, still := context.WithCancel(s.life)
-	var heart sync.WaitGroup
-	heart.Go(func() { a.beat(beating, cancel) })
+	still := a.beatLater(s.life, cancel)
 	out := a.call(ctx)
 	next := a.report(ctx, s, out, time.Since(began))
 	still()
-	heart.Wait()
 	return next
 }
 

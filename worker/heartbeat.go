@@ -18,11 +18,34 @@ const (
 	triesPerBeat = 4
 )
 
+// beatLater has the lease renewed from when that may be due first, until the
+// function it returns is called, which waits for the last heartbeat. Most
+// attempts are over by then and cost a timer.
+func (a *attempt) beatLater(life context.Context, cancel context.CancelCauseFunc) (still func()) {
+	began := time.Now()
+	ctx, stop := context.WithCancel(life)
+	ended := make(chan struct{})
+	timer := time.AfterFunc(min(a.w.cfg.ProgressInterval, time.Until(a.firstBeat())), func() {
+		defer close(ended)
+		a.beat(ctx, began, cancel)
+	})
+	return func() {
+		stop()
+		if !timer.Stop() {
+			<-ended
+		}
+	}
+}
+
+// firstBeat is when the first heartbeat is due that progress does not hasten.
+func (a *attempt) firstBeat() time.Time {
+	return a.leaseEnd().Add(-a.lease * (beatsPerLease - 1) / beatsPerLease)
+}
+
 // beat renews the lease until ctx ends. It ends the handler's context when the
 // attempt was taken away, or may have been.
-func (a *attempt) beat(ctx context.Context, cancel context.CancelCauseFunc) {
-	last := time.Now()
-	due := a.leaseEnd().Add(-a.lease * (beatsPerLease - 1) / beatsPerLease)
+func (a *attempt) beat(ctx context.Context, last time.Time, cancel context.CancelCauseFunc) {
+	due := a.firstBeat()
 	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
 	for {

@@ -18,21 +18,21 @@ func (a *attempt) report(ctx context.Context, s shift, out outcome, took time.Du
 	case <-s.life.Done():
 	}
 	cause := context.Cause(ctx)
-	log := a.log.With("took", took.Round(time.Millisecond))
+	took = took.Round(time.Millisecond)
 	switch {
 	case a.takenAway() != nil:
-		log.Info("step given up", "reason", a.takenAway())
+		a.log.Info("step given up", "took", took, "reason", a.takenAway())
 	case s.life.Err() != nil:
-		log.Info("step abandoned")
+		a.log.Info("step abandoned", "took", took)
 	case out.err == nil:
 		return a.succeed(s, out.value, took)
 	case errors.Is(cause, ErrDeadline):
-		log.Warn("step ran past its timeout", "error", out.err)
+		a.log.Warn("step ran past its timeout", "took", took, "error", out.err)
 	case givenUp(cause):
-		log.Info("step given back", "reason", cause)
+		a.log.Info("step given back", "took", took, "reason", cause)
 		_, _ = a.send(s, &domain.Release{Chain: a.ref.Chain, Step: a.ref.Step, Attempt: a.task.Attempt})
 	default:
-		log.Warn("step failed", "error", out.err)
+		a.log.Warn("step failed", "took", took, "error", out.err)
 		a.fail(s, out.err)
 	}
 	return claimed{}
@@ -54,7 +54,7 @@ func (a *attempt) succeed(s shift, value any, took time.Duration) claimed {
 	refused, no := errors.AsType[*refusal](err)
 	switch {
 	case err == nil:
-		a.log.Info("step succeeded", "took", took.Round(time.Millisecond))
+		a.log.Info("step succeeded", "took", took)
 		return a.next(reply, sent)
 	case no && refused.code == domain.CodeInvalid:
 		a.fail(s, &Error{Code: "result_refused", Message: "the engine does not take the output: " + refused.text, Permanent: true})

@@ -60,7 +60,7 @@ func (w *Worker) ask(ctx context.Context, r request, reply any) error {
 	if refused := refusalOf(msg); refused != nil {
 		return refused
 	}
-	if err := json.Unmarshal(msg.Data, reply); err != nil {
+	if err := contract.Decode(msg.Data, reply); err != nil {
 		return fmt.Errorf("the answer on %s can't be read: %w", r.subject, err)
 	}
 	return nil

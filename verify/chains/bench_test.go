@@ -160,6 +160,7 @@ func run(b *testing.B, nc *nats.Conn, flights int) {
 	took := make([]time.Duration, b.N)
 	var wg sync.WaitGroup
 	b.ResetTimer()
+	began := cpuTime(b)
 	for range flights {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < b.N; i = int(next.Add(1)) - 1 {
@@ -173,8 +174,10 @@ func run(b *testing.B, nc *nats.Conn, flights int) {
 	}
 	wg.Wait()
 	b.StopTimer()
+	spent := cpuTime(b) - began
 	slices.Sort(took)
 	b.ReportMetric(float64(b.N*stepsEach)/b.Elapsed().Seconds(), "steps/s")
+	b.ReportMetric(float64(spent.Nanoseconds())/1e3/float64(b.N*stepsEach), "cpu-us/step")
 	b.ReportMetric(float64(took[b.N/2].Microseconds()), "p50-us")
 	b.ReportMetric(float64(took[b.N*99/100].Microseconds()), "p99-us")
 }
