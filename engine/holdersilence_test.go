@@ -116,7 +116,7 @@ func TestHolderThatWasReplacedInSilenceStops(t *testing.T) {
 	}
 	speak()
 	until(t, "it has stopped", func() bool { return !c.holds.Load() })
-	until(t, "it holds again once the other lease has expired", func() bool { return c.holds.Load() && c.terms.Load() == 2 })
+	until(t, "it holds again once the other lease has expired", func() bool { return c.holds.Load() && c.terms.Load() >= 2 })
 }
 
 func TestHolderNoticesThatSomebodyHeldInBetween(t *testing.T) {
@@ -129,7 +129,7 @@ func TestHolderNoticesThatSomebodyHeldInBetween(t *testing.T) {
 		t.Fatal(err)
 	}
 	speak()
-	until(t, "it begins a new term", func() bool { return c.holds.Load() && c.terms.Load() == 2 })
+	until(t, "it begins a new term", func() bool { return c.holds.Load() && c.terms.Load() >= 2 })
 }
 
 func TestRenewalWhoseAnswerWasLostCounts(t *testing.T) {
