@@ -29,6 +29,7 @@ type ahead struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	have    map[uint64]Message // what was fetched before the walk
 	hops    int
 	top     uint64   // blocks before this one may be looked for
 	tried   uint64   // the block looked for last, and one
@@ -43,17 +44,16 @@ type window struct {
 	have map[uint64]Message // once it is done
 }
 
-// readAhead begins a walk from head. The block is the one whose end head is,
-// nil for none.
-func (s *Store) readAhead(ctx context.Context, head Message, b *block) *ahead {
-	a := &ahead{s: s}
+// readAhead begins a walk from head.
+func (s *Store) readAhead(ctx context.Context, head Message, h hints) *ahead {
+	a := &ahead{s: s, have: h.have}
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	if s.blocks != nil {
 		a.top = BlockOf(versionOf(head))
 	}
-	if b != nil {
-		a.tried = b.Number + 1
-		a.guess(b, head)
+	if h.block != nil {
+		a.tried = h.block.Number + 1
+		a.guess(h.block, head)
 	}
 	return a
 }
@@ -66,6 +66,9 @@ func (a *ahead) close() {
 
 // before fetches the message before m.
 func (a *ahead) before(m Message) (Message, error) {
+	if next, ok := a.have[m.Prev]; ok {
+		return next, nil
+	}
 	a.hops++
 	a.look(m)
 	a.launch()

@@ -25,19 +25,24 @@ func (s *Store) Commits(ctx context.Context, key Key, fromVersion uint64, fn fun
 func (s *Store) commits(ctx context.Context, head Message, fromVersion uint64, fn func(Committed) error) error {
 	seg := segment{s: s, from: max(fromVersion, 1), fn: fn}
 	top, missing := s.whole(head), false
+	rest := tail{s: s, head: head, from: top}
+	defer rest.close()
 	for n := BlockOf(seg.from); n < top; {
+		if n == top-1 {
+			rest.start(ctx)
+		}
 		a := s.anchor(ctx, head.Key, n)
 		if a == nil {
 			missing = true
 			n++
 			continue
 		}
-		if err := seg.upTo(ctx, a.block, a.message); err != nil {
+		if err := seg.upTo(ctx, hints{block: a.block}, a.message); err != nil {
 			return err
 		}
 		n = nextBlock(a.Commit)
 	}
-	err := seg.upTo(ctx, nil, head)
+	err := seg.upTo(ctx, hints{have: rest.wait()}, head)
 	if missing {
 		s.lacking(head.Key)
 	}
@@ -54,10 +59,10 @@ type segment struct {
 
 // upTo delivers the commits up to a message: behind those that were delivered,
 // or from the one that holds the first version.
-func (g *segment) upTo(ctx context.Context, b *block, head Message) error {
+func (g *segment) upTo(ctx context.Context, h hints, head Message) error {
 	var newestFirst []decoded
 	reached := false
-	err := g.s.walkIn(ctx, b, head, func(m Message) (bool, error) {
+	err := g.s.walkIn(ctx, h, head, func(m Message) (bool, error) {
 		if g.before != nil && m.Seq <= g.before.Seq {
 			reached = true
 			return false, nil
@@ -201,7 +206,7 @@ func (s *Store) FindCommand(ctx context.Context, agg Aggregate, id string) (Comm
 	}
 	var found Committed
 	head, b := s.near(ctx, head, known.Version)
-	err = s.walkIn(ctx, b, head, func(m Message) (bool, error) {
+	err = s.walkIn(ctx, hints{block: b}, head, func(m Message) (bool, error) {
 		c, err := s.decode(m)
 		if err != nil || c.Commit.Version > known.Version {
 			return true, err

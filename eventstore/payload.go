@@ -133,7 +133,7 @@ func (s *Store) collectBlock(ctx context.Context, head Message, newest uint64, w
 			oldest = min(oldest, id.version)
 		}
 	}
-	return s.walkIn(ctx, b, head, func(m Message) (bool, error) {
+	return s.walkIn(ctx, hints{block: b}, head, func(m Message) (bool, error) {
 		c, err := s.decode(m)
 		if err != nil {
 			return false, err

@@ -14,12 +14,18 @@ import (
 // A walk that ends because a message is missing ends like one at the beginning;
 // fold tells the two apart.
 func (s *Store) walk(ctx context.Context, head Message, visit func(Message) (bool, error)) error {
-	return s.walkIn(ctx, nil, head, visit)
+	return s.walkIn(ctx, hints{}, head, visit)
 }
 
-// walkIn is walk from the end of a block, nil where head is none.
-func (s *Store) walkIn(ctx context.Context, b *block, head Message, visit func(Message) (bool, error)) error {
-	ahead := s.readAhead(ctx, head, b)
+// hints let a walk fetch messages before it comes to them.
+type hints struct {
+	block *block             // the one whose end the head is; nil for none
+	have  map[uint64]Message // what was fetched already, by sequence
+}
+
+// walkIn is walk with hints.
+func (s *Store) walkIn(ctx context.Context, h hints, head Message, visit func(Message) (bool, error)) error {
+	ahead := s.readAhead(ctx, head, h)
 	defer ahead.close()
 	for m := head; ; {
 		if !m.Guarded {
