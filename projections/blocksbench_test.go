@@ -75,7 +75,7 @@ func newLongBench(b *testing.B, dir string) *longBench {
 	}
 	check(err)
 	check(events.EnsureStream(ctx, api, events.StreamConfig{Names: contract.Default()}))
-	x.driver, err = events.Open(ctx, events.Config{Write: connect(events.WriteOptions()...), Read: read, Names: contract.Default()})
+	x.driver, err = events.Open(ctx, events.Config{Write: connect(events.WriteOptions()...), Read: read, Direct: []*nats.Conn{connect(), connect(), connect(), connect()}, Names: contract.Default()})
 	check(err)
 	b.Cleanup(func() { _ = x.driver.Close() })
 	x.views, err = OpenKV(ctx, read, connect(), bucketConfig)

@@ -18,14 +18,16 @@ var _ eventstore.Fetcher = (*Driver)(nil)
 const fetchTimeout = time.Second
 
 // Fetch gets messages by direct gets that are all under way at once, and calls fn
-// with each that arrives, in no order. Those that any replica does not have are
+// with each that arrives, in no order. The next call goes over another connection,
+// so that the server answers both side by side. Those that any replica does not have are
 // left out; Get asks the leader for them.
 func (d *Driver) Fetch(ctx context.Context, seqs []uint64, fn func(eventstore.Message)) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	inbox := d.read.NewInbox()
+	nc := d.single()
+	inbox := nc.NewInbox()
 	answers := make(chan *nats.Msg, len(seqs))
-	sub, err := d.read.ChanSubscribe(inbox, answers)
+	sub, err := nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -34,7 +36,7 @@ func (d *Driver) Fetch(ctx context.Context, seqs []uint64, fn func(eventstore.Me
 	query := make([]byte, 0, len(`{"seq":}`)+20)
 	for _, seq := range seqs {
 		query = append(strconv.AppendUint(append(query[:0], `{"seq":`...), seq, 10), '}')
-		if err := d.read.PublishRequest(subject, inbox, query); err != nil {
+		if err := nc.PublishRequest(subject, inbox, query); err != nil {
 			return unavailable(err)
 		}
 	}

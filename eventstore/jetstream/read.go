@@ -55,13 +55,15 @@ func (d *Driver) Last(ctx context.Context, key eventstore.Key) (eventstore.Messa
 func (d *Driver) direct(ctx context.Context, subject string, query []byte) (eventstore.Message, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	nc := d.singles[int(d.turn.Add(1))%len(d.singles)]
-	msg, err := nc.RequestWithContext(ctx, subject, query)
+	msg, err := d.single().RequestWithContext(ctx, subject, query)
 	if err != nil {
 		return eventstore.Message{}, unavailable(err)
 	}
 	return d.answered(msg)
 }
+
+// single returns the connection whose turn it is for single messages.
+func (d *Driver) single() *nats.Conn { return d.singles[d.turn.Add(1)%uint32(len(d.singles))] }
 
 // answered reads the answer to a direct get.
 func (d *Driver) answered(msg *nats.Msg) (eventstore.Message, error) {
