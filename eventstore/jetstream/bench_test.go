@@ -15,6 +15,7 @@ import (
 	"reprise/contract"
 	"reprise/eventstore"
 	"reprise/eventstore/jetstream"
+	"reprise/natsnode"
 )
 
 // benchWriters is the number of goroutines that append side by side.
@@ -57,23 +58,41 @@ func BenchmarkSync(b *testing.B) {
 	every := func(d time.Duration) func(*server.Options) {
 		return func(o *server.Options) { o.SyncInterval = d }
 	}
-	alone := func(*jetstream.Config) {}
 	for _, mode := range []struct {
 		name    string
 		serving func(*server.Options)
-		driving func(*jetstream.Config)
 	}{
-		{"server's default", func(*server.Options) {}, alone},
-		{"interval=1s", every(time.Second), alone},
-		{"interval=100ms", every(100 * time.Millisecond), alone},
-		{"interval=10ms", every(10 * time.Millisecond), alone},
-		{"always, singly", syncAlways, alone},
-		{"always, grouped", syncAlways, grouped},
+		{"server's default", func(*server.Options) {}},
+		{"interval=1s", every(time.Second)},
+		{"interval=100ms", every(100 * time.Millisecond)},
+		{"interval=10ms", every(10 * time.Millisecond)},
 	} {
-		b.Run(mode.name, func(b *testing.B) {
-			benchAppend(b, onServer(b, embedded(b, mode.serving), false, mode.driving))
-		})
+		b.Run(mode.name, func(b *testing.B) { benchAppend(b, onServer(b, embedded(b, mode.serving), false)) })
 	}
+	b.Run("always, singly", func(b *testing.B) { benchAppend(b, synced(b, false)) })
+	b.Run("always, grouped", func(b *testing.B) { benchAppend(b, synced(b, true)) })
+}
+
+// synced is a driver as `reprise serve --sync always` has one, with group commit
+// or without.
+func synced(b *testing.B, group bool) node {
+	b.Helper()
+	n, err := natsnode.StartEmbedded(natsnode.Options{DataDir: b.TempDir(), Listen: natsnode.ListenNone, SyncAlways: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = n.Close(context.Background()) })
+	conns := make([]*nats.Conn, 2)
+	for i, options := range [][]nats.Option{jetstream.WriteOptions(), nil} {
+		if conns[i], err = n.Dial("bench", options...); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(conns[i].Close)
+	}
+	names := contract.Default()
+	return connect(b, conns[0], conns[1], jetstream.StreamConfig{Names: names}, func(c *jetstream.Config) {
+		c.GroupCommit, c.CheapBatches = group, group && n.StageInMemory(names.EventsStream())
+	})
 }
 
 func benchAppend(b *testing.B, n node) {
