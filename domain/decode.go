@@ -118,6 +118,10 @@ func decodeBatch(body []byte) (Command, error) {
 		if !ok || !inBatchAllowed(one.Verb) {
 			return nil, Invalid(fmt.Sprintf("commands[%d].verb", i), "%.80q can't be part of a batch", string(one.Verb))
 		}
+		if c := readCommand(one.Verb, one.Body); c != nil {
+			b.Commands = append(b.Commands, c)
+			continue
+		}
 		c := newCommand()
 		if r := DecodeStrict(one.Body, c); r != nil {
 			body := fmt.Sprintf("commands[%d].body", i)

@@ -13,9 +13,9 @@ import (
 )
 
 // encoder writes one commit after another into a buffer that it keeps. The
-// envelope is written by hand, since it is most of a usual commit; the events
-// and what needs escaping are written by encoding/json. A test compares the
-// bytes with those of encoding/json alone.
+// envelope and the usual events are written by hand, since they are most of all
+// commits; what is unusual or needs escaping is written by encoding/json. A test
+// compares the bytes with those of encoding/json alone.
 type encoder struct {
 	buf  bytes.Buffer
 	json *json.Encoder
@@ -90,13 +90,23 @@ func (e *encoder) events(events []domain.Event, upcasts Upcasts) error {
 			e.number(uint64(v))
 		}
 		e.buf.WriteString(`,"data":`)
-		if err := e.value(event); err != nil {
+		if err := e.event(event); err != nil {
 			return fmt.Errorf("encode %s: %w", event.Type(), err)
 		}
 		e.buf.WriteByte('}')
 	}
 	e.buf.WriteString("]}")
 	return nil
+}
+
+// event writes the data of an event, by encoding/json if it is an unusual one.
+func (e *encoder) event(event domain.Event) error {
+	a := domain.Appender{Buf: e.buf.AvailableBuffer()}
+	if !a.Event(event) {
+		return e.value(event)
+	}
+	e.buf.Write(a.Buf)
+	return a.Err
 }
 
 func (e *encoder) number(n uint64) {
