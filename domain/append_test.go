@@ -46,7 +46,7 @@ func (r scribbler) time() time.Time {
 	return []time.Time{{}, t.UTC(), t.UTC(), t.In(time.FixedZone("", 3600*r.IntN(12)))}[r.IntN(4)]
 }
 
-// fill writes something into every field below v.
+// fill writes something into every exported field below v.
 func (r scribbler) fill(v reflect.Value) {
 	switch v.Interface().(type) {
 	case time.Time:
@@ -58,8 +58,10 @@ func (r scribbler) fill(v reflect.Value) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		for _, field := range v.Fields() {
-			r.fill(field)
+		for what, field := range v.Fields() {
+			if what.IsExported() {
+				r.fill(field)
+			}
 		}
 	case reflect.Pointer:
 		if r.IntN(3) > 0 {

@@ -22,7 +22,7 @@ func Apply(s *Session, c *Commit) *Session {
 	for i, e := range c.Events {
 		d.apply(Recorded{Event: e, Version: c.Version + uint64(i), Time: c.Time, Actor: c.Actor})
 	}
-	return d.committed(c, s.Recent)
+	return d.committed(c, s)
 }
 
 // Keep returns what Apply makes of a commit to s, the state that the decision was
@@ -30,32 +30,20 @@ func Apply(s *Session, c *Commit) *Session {
 // second time. It is not for forks and moves to another session, whose payloads
 // come from elsewhere and are placed by the fold.
 func (d Decision) Keep(s *Session, c *Commit) *Session {
-	return newDraft(d.Next).committed(c, s.Recent)
+	return newDraft(d.Next).committed(c, s)
 }
 
 // committed adds what the commit itself says. The command ids that were known
-// before outlive whatever the events do.
-func (d *draft) committed(c *Commit, known []Applied) *Session {
+// before, in the state the commit is of, outlive whatever the events do.
+func (d *draft) committed(c *Commit, before *Session) *Session {
 	d.s.Commits++
 	d.s.UpdatedAt = c.Time
 	if c.Queue > 0 {
 		d.s.QueueSeq = c.Queue
 	}
 	d.markManual(c.Time)
-	d.s.Recent = remember(known, Applied{ID: c.ID, Digest: shortDigest(c.Digest), Version: c.Version, Time: c.Time})
+	d.s.Recent, d.s.places = remember(before.Recent, before.places, newApplied(c))
 	return d.s
-}
-
-// remember adds a command id and forgets those that are out of the window. It
-// copies: others may be reading the old list.
-func remember(old []Applied, a Applied) []Applied {
-	for len(old) >= RecentMin && (len(old) >= RecentMax || a.Time.Sub(old[0].Time) > RecentWindow) {
-		old = old[1:]
-	}
-	next := make([]Applied, len(old)+1) // no more: it is not appended to
-	copy(next, old)
-	next[len(old)] = a
-	return next
 }
 
 func (d *draft) apply(r Recorded) {

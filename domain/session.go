@@ -2,7 +2,6 @@ package domain
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
 )
 
@@ -58,8 +57,11 @@ type Session struct {
 	// session is left then but its id, user, state, times, counts and Recent.
 	Gone *Tombstone `json:"gone,omitempty"`
 	// Recent are the command ids that were applied last, oldest first. A view
-	// keeps the last RecentMin.
+	// keeps the last RecentMin. It must not be appended to: what follows it in
+	// memory may be another state's.
 	Recent []Applied `json:"recent,omitempty"`
+	// places are those behind Recent; see remember.
+	places *places
 }
 
 // Chain is an ordered group of steps.
@@ -162,17 +164,6 @@ type Parent struct {
 	Version uint64 `json:"version"`
 }
 
-// Applied is one remembered command.
-type Applied struct {
-	// ID is the command id, Digest the beginning of that of verb and body; ask
-	// Same.
-	ID     string `json:"id"`
-	Digest string `json:"digest"`
-	// Version is that of the commit's first event.
-	Version uint64    `json:"version"`
-	Time    time.Time `json:"time"`
-}
-
 // Tombstone is what remains of a session that was deleted or purged.
 type Tombstone struct {
 	By     string    `json:"by"`
@@ -192,22 +183,6 @@ type Tombstone struct {
 	Head string `json:"head,omitempty"`
 	// Archive says where the history was archived, if it was.
 	Archive string `json:"archive,omitempty"`
-}
-
-// Same reports whether the command had this digest of verb and body.
-func (a Applied) Same(digest string) bool { return a.Digest == shortDigest(digest) }
-
-// shortDigest is what is remembered of a digest: 64 bits in hex.
-func shortDigest(digest string) string { return digest[:min(len(digest), 16)] }
-
-// FindRecent returns the remembered command with that id.
-func (s *Session) FindRecent(id string) (Applied, bool) {
-	for _, applied := range slices.Backward(s.Recent) {
-		if applied.ID == id {
-			return applied, true
-		}
-	}
-	return Applied{}, false
 }
 
 // New returns the session that does not exist yet: the state every history

@@ -65,8 +65,10 @@ func fillKind(v reflect.Value) {
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(reflect.ValueOf("x"), reflect.ValueOf("y"))
 	case reflect.Struct:
-		for _, field := range v.Fields() {
-			fill(field)
+		for what, field := range v.Fields() {
+			if what.IsExported() {
+				fill(field)
+			}
 		}
 	default:
 		panic("no sample for " + v.Type().String())
