@@ -148,10 +148,19 @@ func (w *world) history(s *eventstore.Store, k eventstore.Key, n int) []eventsto
 // raw appends a body as it is, under a good guard.
 func (w *world) raw(k eventstore.Key, last uint64, body string) uint64 {
 	w.Helper()
-	seqs, err := w.Driver.Append(w.ctx, []eventstore.Record{{Key: k, Guard: eventstore.ExpectLast(last), Body: []byte(body)}})
+	record := []eventstore.Record{{Key: k, Guard: eventstore.ExpectLast(last), Body: []byte(body)}}
+	seqs, err := w.Driver.Append(w.ctx, record)
+	// Replicas may refuse the right guard right after the append before it was
+	// acknowledged.
+	for deadline := time.Now().Add(rawPatience); errors.Is(err, eventstore.ErrConflict) && time.Now().Before(deadline); {
+		seqs, err = w.Driver.Append(w.ctx, record)
+	}
 	w.must(err)
 	return seqs[0]
 }
+
+// rawPatience is how long raw asks again.
+const rawPatience = 10 * time.Second
 
 // replay reads everything by Scan: the commits and the damage, in order.
 func (w *world) replay(s *eventstore.Store, f eventstore.Filter) (commits []eventstore.Committed, damage []*eventstore.CommitError) {
