@@ -123,8 +123,11 @@ func (w *world) run(s *eventstore.Store, k eventstore.Key, commands ...domain.Co
 	w.must(err)
 	after := make([]eventstore.Aggregate, 0, len(commands))
 	for _, c := range commands {
-		agg, err = s.Append(w.ctx, w.propose(agg, commandID(agg), c))
-		w.must(err)
+		p := w.propose(agg, commandID(agg), c)
+		w.must(insist(func() error {
+			agg, err = s.Append(w.ctx, p)
+			return err
+		}))
 		after = append(after, agg)
 	}
 	return after
@@ -148,19 +151,27 @@ func (w *world) history(s *eventstore.Store, k eventstore.Key, n int) []eventsto
 // raw appends a body as it is, under a good guard.
 func (w *world) raw(k eventstore.Key, last uint64, body string) uint64 {
 	w.Helper()
-	record := []eventstore.Record{{Key: k, Guard: eventstore.ExpectLast(last), Body: []byte(body)}}
-	seqs, err := w.Driver.Append(w.ctx, record)
-	// Replicas may refuse the right guard right after the append before it was
-	// acknowledged.
-	for deadline := time.Now().Add(rawPatience); errors.Is(err, eventstore.ErrConflict) && time.Now().Before(deadline); {
-		seqs, err = w.Driver.Append(w.ctx, record)
-	}
-	w.must(err)
+	var seqs []uint64
+	w.must(insist(func() (err error) {
+		seqs, err = w.Driver.Append(w.ctx, []eventstore.Record{{Key: k, Guard: eventstore.ExpectLast(last), Body: []byte(body)}})
+		return err
+	}))
 	return seqs[0]
 }
 
-// rawPatience is how long raw asks again.
-const rawPatience = 10 * time.Second
+// insist appends under a guard that is right: replicas may refuse it for a moment
+// after the append before it was acknowledged.
+func insist(appending func() error) error {
+	deadline := time.Now().Add(insistFor)
+	err := appending()
+	for errors.Is(err, eventstore.ErrConflict) && time.Now().Before(deadline) {
+		err = appending()
+	}
+	return err
+}
+
+// insistFor is how long a conflict is not believed.
+const insistFor = 10 * time.Second
 
 // replay reads everything by Scan: the commits and the damage, in order.
 func (w *world) replay(s *eventstore.Store, f eventstore.Filter) (commits []eventstore.Committed, damage []*eventstore.CommitError) {
