@@ -17,6 +17,7 @@ import (
 	"reprise/contract"
 	"reprise/eventstore"
 	esjs "reprise/eventstore/jetstream"
+	"reprise/internal/cputime"
 )
 
 // benchClients are the numbers of clients that wait for their answers at once;
@@ -122,12 +123,12 @@ func benchService(b *testing.B, ns *server.Server, storage jetstream.StorageType
 func runClients(b *testing.B, ns *server.Server, clients int, next func(client, n int) (subject, body string)) {
 	b.Helper()
 	b.ReportAllocs()
-	used := cpuTime(b)
+	used := cputime.Used()
 	b.ResetTimer()
 	sendAll(b, ns, clients, b.N, next)
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
-	b.ReportMetric(float64((cpuTime(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64((cputime.Used()-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
 }
 
 // sendAll sends a number of requests and waits for the answers.

@@ -96,13 +96,6 @@ func (l *lanes) submitPair(sender string, a, b eventstore.Key, fn func()) error 
 	return l.enqueue(&job{run: fn, sender: sender, keys: [2]eventstore.Key{a, b}, lanes: 2})
 }
 
-// waiting returns the number of jobs that have not ended.
-func (l *lanes) waiting() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.jobs
-}
-
 func (l *lanes) enqueue(j *job) error {
 	l.mu.Lock()
 	if err := l.refuse(j); err != nil {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"reprise/internal/cputime"
 )
 
 const (
@@ -36,7 +38,7 @@ func BenchmarkAlone(b *testing.B) {
 	e.settle(b)
 	nc := dialServer(b, ns)
 	b.Run("clients=1", func(b *testing.B) {
-		took, used := make([]time.Duration, b.N), cpuTime(b)
+		took, used := make([]time.Duration, b.N), cputime.Used()
 		b.ResetTimer()
 		for n := range took {
 			began := time.Now()
@@ -71,7 +73,7 @@ func BenchmarkHalfLoad(b *testing.B) {
 		conns[i] = dialServer(b, ns)
 	}
 	b.Run(fmt.Sprintf("%.0f a second", rate), func(b *testing.B) {
-		used := cpuTime(b)
+		used := cputime.Used()
 		b.ResetTimer()
 		reportLatency(b, openLoop(b, conns, m, rate), used)
 	})
@@ -131,7 +133,7 @@ func openLoop(b *testing.B, conns []*nats.Conn, m *mix, rate float64) []time.Dur
 func reportLatency(b *testing.B, took []time.Duration, used time.Duration) {
 	b.Helper()
 	b.StopTimer()
-	b.ReportMetric(float64((cpuTime(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64((cputime.Used()-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
 	slices.Sort(took)
 	for _, q := range []float64{50, 90, 99, 99.9} {
 		b.ReportMetric(float64(took[int(float64(len(took)-1)*q/100)].Nanoseconds())/1000, fmt.Sprintf("p%g-us", q))

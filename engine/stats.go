@@ -22,5 +22,5 @@ func (e *Engine) Stats() Stats {
 	if p == nil {
 		return Stats{}
 	}
-	return Stats{Store: p.store.Stats(), Views: p.views.Progress(), Waiting: p.executor.lanes.waiting()}
+	return Stats{Store: p.store.Stats(), Views: p.views.Progress(), Waiting: p.executor.lanes.inFlight()}
 }

@@ -8,6 +8,7 @@ import (
 
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/cputime"
 )
 
 // history fills a store with sessions of five commits each, one after another
@@ -85,7 +86,7 @@ func benchmarkRebuild(b *testing.B, source *eventstore.Store, store ViewStore) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	commits, used := 0, cpuTime(b)
+	commits, used := 0, cputime.Used()
 	for b.Loop() {
 		t := &tenure{v: v, w: w}
 		if err := t.catchUp(context.Background(), 0, info.Last); err != nil {
@@ -118,5 +119,5 @@ func BenchmarkRebuildOnJetStream(b *testing.B) {
 // measure reports the CPU time that each of n operations took since used.
 func measure(b *testing.B, used time.Duration, n int) {
 	b.Helper()
-	b.ReportMetric(float64(cpuTime(b)-used)/float64(n), "cpu-ns/op")
+	b.ReportMetric(float64(cputime.Used()-used)/float64(n), "cpu-ns/op")
 }

@@ -18,6 +18,7 @@ import (
 	"reprise/domain"
 	"reprise/eventstore"
 	events "reprise/eventstore/jetstream"
+	"reprise/internal/cputime"
 )
 
 // envCommits says how many commits of others lie around the long sessions of
@@ -174,14 +175,14 @@ func (x *longBench) cold(b *testing.B, blocks, views bool) *eventstore.Store {
 // measure runs one thing and shows it as a number of direct gets as well.
 func (x *longBench) measure(b *testing.B, name string, do func() error) {
 	b.Run(name, func(b *testing.B) {
-		cpu := cpuTime(b)
+		cpu := cputime.Used()
 		for b.Loop() {
 			if err := do(); err != nil {
 				b.Fatal(err)
 			}
 		}
 		took := b.Elapsed() / time.Duration(b.N)
-		b.ReportMetric(float64((cpuTime(b)-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		b.ReportMetric(float64((cputime.Used()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
 		if x.get > 0 {
 			b.ReportMetric(float64(took)/float64(x.get), "gets/op")
 		}

@@ -11,6 +11,7 @@ import (
 
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/cputime"
 )
 
 const (
@@ -36,7 +37,7 @@ func BenchmarkColdLoad(b *testing.B) {
 				b.Fatal(err)
 			}
 			var took []time.Duration
-			used, random := cpuTime(b), rand.New(rand.NewPCG(1, 2))
+			used, random := cputime.Used(), rand.New(rand.NewPCG(1, 2))
 			for b.Loop() {
 				began := time.Now()
 				if err := version(store.Load(ctx, coldKey(random.IntN(coldSessions))))(coldCommits + 1); err != nil {

@@ -47,8 +47,7 @@ type Index struct {
 	owners   *btree.BTreeG[*owner]  // by user
 	loads    map[string]*ActionLoad // by action
 	position contract.Position
-	ready    bool
-	warm     chan struct{} // closed when ready
+	warm     chan struct{} // closed when everything is in that was there at the start
 }
 
 // NewIndex checks the configuration. It starts nothing.
@@ -80,9 +79,12 @@ func (x *Index) Name() string { return "index" }
 // Ready reports whether the index holds everything that was there at the
 // start; until then lists are rejected with domain.CodeWarming.
 func (x *Index) Ready() bool {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.ready
+	select {
+	case <-x.warm:
+		return true
+	default:
+		return false
+	}
 }
 
 // Warm returns nil once the index is ready, else the error of ctx when that
@@ -186,10 +188,7 @@ func (x *Index) Skip(seq uint64) { x.moved(seq) }
 // CaughtUp is called by the Runner.
 func (x *Index) CaughtUp(end uint64) {
 	x.moved(end)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !x.ready {
-		x.ready = true
+	if !x.Ready() { // only the Runner's one goroutine comes here
 		close(x.warm)
 	}
 }

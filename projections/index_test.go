@@ -15,7 +15,7 @@ import (
 
 func TestIndexWarms(t *testing.T) {
 	x := filled(t)
-	x.ready = false
+	x.warm = make(chan struct{})
 	warming := &domain.Rejection{Code: domain.CodeWarming}
 	if _, err := x.List("ada", contract.ListRequest{}); !errors.Is(err, warming) {
 		t.Error(err)

@@ -13,6 +13,7 @@ import (
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/cputime"
 )
 
 // Whatever is put into a run and taken out of it, it walks in order both ways
@@ -183,7 +184,7 @@ func BenchmarkIndexApply(b *testing.B) {
 			}
 			random := rand.New(rand.NewPCG(1, 1))
 			b.ReportAllocs()
-			used := cpuTime(b)
+			used := cputime.Used()
 			for n := 1; b.Loop(); n++ {
 				apply(b, x, changes[random.IntN(sessions)], n)
 			}

@@ -13,6 +13,7 @@ import (
 
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/cputime"
 )
 
 const (
@@ -66,13 +67,13 @@ func BenchmarkSpreadHistory(b *testing.B) {
 		x := newLongBench(b, dir)
 		read(b, x)
 		var took []time.Duration
-		used := cpuTime(b)
+		used := cputime.Used()
 		for b.Loop() {
 			took = append(took, read(b, x))
 		}
 		slices.Sort(took)
 		b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
-		b.ReportMetric(float64((cpuTime(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		b.ReportMetric(float64((cputime.Used()-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
 		x.stop()
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/cputime"
 )
 
 // A view and its header are written to the bytes that encoding/json writes.
@@ -108,7 +109,7 @@ func BenchmarkEncodeView(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
-	used := cpuTime(b)
+	used := cputime.Used()
 	for b.Loop() {
 		if _, err := encodeView(a, []string{"team"}); err != nil {
 			b.Fatal(err)

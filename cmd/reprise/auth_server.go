@@ -78,18 +78,11 @@ of nsc is told with what auth config --nsc prints.`,
 }
 
 func (a *app) pushAuth(ctx context.Context, f *authFlags) error {
-	realm, err := f.open(a)
-	if err == nil {
-		err = realm.Refresh()
-	}
+	realm, dial, err := a.servedRealm(f)
 	if err != nil {
 		return err
 	}
-	dial, err := a.authServer()
-	if err == nil && dial == nil {
-		err = a.nobodyServes()
-	}
-	if err != nil {
+	if err := realm.Refresh(); err != nil {
 		return err
 	}
 	if err := realm.Tell(ctx, dial); err != nil {
@@ -99,9 +92,18 @@ func (a *app) pushAuth(ctx context.Context, f *authFlags) error {
 	return err
 }
 
-// nobodyServes says that there is no server to ask.
-func (a *app) nobodyServes() error {
-	return fmt.Errorf("%w: nobody serves %s; start `reprise serve`, or name a server with --nats", natsnode.ErrUnreachable, a.dataDir())
+// servedRealm returns the credentials and how to connect to the server that has
+// to be there.
+func (a *app) servedRealm(f *authFlags) (*auth.Realm, auth.Dial, error) {
+	realm, err := f.open(a)
+	if err != nil {
+		return nil, nil, err
+	}
+	dial, err := a.authServer()
+	if err == nil && dial == nil {
+		err = fmt.Errorf("%w: nobody serves %s; start `reprise serve`, or name a server with --nats", natsnode.ErrUnreachable, a.dataDir())
+	}
+	return realm, dial, err
 }
 
 // authServer returns how to connect to the server that is named, else to that of
@@ -181,14 +183,7 @@ changed by it.`,
 }
 
 func (a *app) testAuth(ctx context.Context, f *authFlags) error {
-	realm, err := f.open(a)
-	if err != nil {
-		return err
-	}
-	dial, err := a.authServer()
-	if err == nil && dial == nil {
-		err = a.nobodyServes()
-	}
+	realm, dial, err := a.servedRealm(f)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"reprise/contract"
 	"reprise/eventstore"
 	"reprise/eventstore/jetstream"
+	"reprise/internal/cputime"
 	"reprise/natsnode"
 )
 
@@ -29,7 +30,7 @@ func writers(b *testing.B, fn func(n int) error) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	b.ReportAllocs()
-	used := cpuTime(b)
+	used := cputime.Used()
 	b.ResetTimer()
 	for range benchWriters {
 		wg.Go(func() {
@@ -42,7 +43,7 @@ func writers(b *testing.B, fn func(n int) error) {
 		})
 	}
 	wg.Wait()
-	b.ReportMetric(float64((cpuTime(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64((cputime.Used()-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
 }
 

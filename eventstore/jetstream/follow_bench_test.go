@@ -11,6 +11,7 @@ import (
 
 	"reprise/domain"
 	"reprise/eventstore"
+	"reprise/internal/cputime"
 )
 
 // BenchmarkFollow appends commits on file storage while nobody follows, while a
@@ -35,7 +36,7 @@ func benchFollow(b *testing.B, clients int, way string) {
 	f := &follower{seen: make([]time.Time, each*clients+1), answered: make([]time.Time, each*clients+1)}
 	ctx, cancel := context.WithCancel(b.Context())
 	done := f.follow(ctx, s, n.driver, way)
-	began, used := time.Now(), cpuTime(b)
+	began, used := time.Now(), cputime.Used()
 	var wg sync.WaitGroup
 	for c := range clients {
 		wg.Go(func() { f.write(b, s, newKey(c), each) })
@@ -44,7 +45,7 @@ func benchFollow(b *testing.B, clients int, way string) {
 	if way != "nobody" {
 		eventually(b, "the follower keeps up", func() bool { return f.at.Load() == uint64(each*clients) })
 	}
-	b.ReportMetric(float64(cpuTime(b)-used)/float64(each*clients), "cpu-ns/op")
+	b.ReportMetric(float64(cputime.Used()-used)/float64(each*clients), "cpu-ns/op")
 	b.ReportMetric(float64(each*clients)/time.Since(began).Seconds(), "commits/s")
 	cancel()
 	<-done

@@ -19,6 +19,7 @@ import (
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/engine"
+	"reprise/internal/cputime"
 	"reprise/natsnode"
 	"reprise/worker"
 )
@@ -160,7 +161,7 @@ func run(b *testing.B, nc *nats.Conn, flights int) {
 	took := make([]time.Duration, b.N)
 	var wg sync.WaitGroup
 	b.ResetTimer()
-	began := cpuTime(b)
+	began := cputime.Used()
 	for range flights {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < b.N; i = int(next.Add(1)) - 1 {
@@ -174,7 +175,7 @@ func run(b *testing.B, nc *nats.Conn, flights int) {
 	}
 	wg.Wait()
 	b.StopTimer()
-	spent := cpuTime(b) - began
+	spent := cputime.Used() - began
 	slices.Sort(took)
 	b.ReportMetric(float64(b.N*stepsEach)/b.Elapsed().Seconds(), "steps/s")
 	b.ReportMetric(float64(spent.Nanoseconds())/1e3/float64(b.N*stepsEach), "cpu-us/step")
