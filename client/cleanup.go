@@ -90,28 +90,57 @@ func (c *Client) adminRequest(name string, body any) (request, error) {
 	return request{subject: c.cfg.Names.Admin(c.cfg.Operator, name), body: data, header: nats.Header{}}, nil
 }
 
-// run sends a request and reads the messages of its answer until the report.
+// run sends a request and reads the messages of its answer until the report. What
+// nobody heard, or an engine refused for the moment before anything began, is
+// sent again, as often as any request.
 func (c *Client) run(ctx context.Context, name string, body any, each func(contract.CleanupMessage)) (*contract.CleanupReport, error) {
 	r, err := c.adminRequest(name, body)
 	if err != nil {
 		return nil, err
 	}
+	begun := false
+	noted := func(m contract.CleanupMessage) {
+		begun = true
+		if each != nil {
+			each(m)
+		}
+	}
+	for try := 1; ; try++ {
+		report, err := c.runOnce(ctx, r, noted)
+		if err == nil {
+			return report, nil
+		}
+		if try == c.cfg.Attempts || begun || !refusedForNow(err) || ctx.Err() != nil || !pause(ctx, c.backoff(try, err)) {
+			return nil, c.explainRun(r, err)
+		}
+	}
+}
+
+// refusedForNow reports whether a run may begin a little later.
+func refusedForNow(err error) bool {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code == domain.CodeUnavailable || e.Code == domain.CodeWarming
+	}
+	return errors.Is(err, nats.ErrNoResponders)
+}
+
+func (c *Client) runOnce(ctx context.Context, r request, each func(contract.CleanupMessage)) (*contract.CleanupReport, error) {
 	inbox := c.nc.NewInbox()
 	messages := make(chan *nats.Msg, runBuffer)
 	sub, err := c.nc.ChanSubscribe(inbox, messages)
 	if err != nil {
-		return nil, c.explain(r, err, false)
+		return nil, err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
 	if err := c.nc.PublishMsg(&nats.Msg{Subject: r.subject, Reply: inbox, Data: r.body}); err != nil {
-		return nil, c.explain(r, err, false)
+		return nil, err
 	}
-	return c.listen(ctx, r, messages, each)
+	return c.listen(ctx, messages, each)
 }
 
 // listen reads until there is a report, an error or too long a silence. When ctx
 // ends it has the run stopped and goes on until the report.
-func (c *Client) listen(ctx context.Context, r request, messages <-chan *nats.Msg, each func(contract.CleanupMessage)) (*contract.CleanupReport, error) {
+func (c *Client) listen(ctx context.Context, messages <-chan *nats.Msg, each func(contract.CleanupMessage)) (*contract.CleanupReport, error) {
 	silence := time.NewTimer(runSilence)
 	defer silence.Stop()
 	ended, id := ctx.Done(), ""
@@ -121,14 +150,12 @@ func (c *Client) listen(ctx context.Context, r request, messages <-chan *nats.Ms
 			silence.Reset(runSilence)
 			part, err := readPart(m)
 			if err != nil {
-				return nil, c.explainRun(r, err)
+				return nil, err
 			}
 			if part.Progress != nil {
 				id = part.Progress.Run
 			}
-			if each != nil {
-				each(part)
-			}
+			each(part)
 			if part.Report != nil {
 				return part.Report, nil
 			}
@@ -137,7 +164,7 @@ func (c *Client) listen(ctx context.Context, r request, messages <-chan *nats.Ms
 			silence.Reset(stopPatience)
 			c.endRun(ctx, id)
 		case <-silence.C:
-			return nil, c.explainRun(r, nats.ErrTimeout)
+			return nil, nats.ErrTimeout
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"reprise/client"
 	"reprise/contract"
 	"reprise/domain"
@@ -96,5 +98,29 @@ func TestCommitsFollowsPages(t *testing.T) {
 		if client.CodeOf(err) != domain.CodeNotFound {
 			t.Errorf("error %v", err)
 		}
+	}
+}
+
+// TestRunsAreAskedForAgain: what an engine refuses for the moment before a run
+// begins is sent again; what it breaks off later is not, since parts of it were
+// handed over.
+func TestRunsAreAskedForAgain(t *testing.T) {
+	ctx, report := t.Context(), contract.CleanupMessage{Report: &contract.CleanupReport{ID: "r1"}}
+	later := reject(contract.Error{Code: domain.CodeUnavailable, Message: "no engine holds the office"})
+	nc := connect(t)
+	f := serve(t, nc, later, later, ok(report))
+	got, err := patient(t, nc).Purge(ctx, contract.CleanupRequest{}, nil)
+	if err != nil || got.ID != "r1" || len(f.seen()) != 3 {
+		t.Errorf("the report is %+v, %v, after %d requests", got, err, len(f.seen()))
+	}
+	nc = connect(t)
+	f = serve(t, nc, func(m *nats.Msg) {
+		ok(contract.CleanupMessage{Progress: &contract.CleanupProgress{Run: "r1"}})(m)
+		later(m)
+	})
+	parts := 0
+	_, err = patient(t, nc).Purge(ctx, contract.CleanupRequest{}, func(contract.CleanupMessage) { parts++ })
+	if client.CodeOf(err) != domain.CodeUnavailable || parts != 1 || len(f.seen()) != 1 {
+		t.Errorf("the error is %v after %d parts and %d requests", err, parts, len(f.seen()))
 	}
 }

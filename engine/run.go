@@ -58,6 +58,12 @@ func (e *Engine) dial() (*conns, error) {
 		}
 		*to = nc
 	}
+	if c.requests.ConnectedClusterName() != "" {
+		// Another server may have the answer before it knows that the client, who has
+		// just connected, waits for one. The server that passed the request on knows.
+		c.replies.Close()
+		c.replies = c.requests
+	}
 	return c, nil
 }
 
@@ -106,7 +112,7 @@ func (e *Engine) run(ctx context.Context) error {
 		return err
 	}
 	defer c.close()
-	p, err := e.assemble(ctx, c)
+	p, err := e.prepare(ctx, c)
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
@@ -115,39 +121,39 @@ func (e *Engine) run(ctx context.Context) error {
 }
 
 // assemble makes the streams and buckets, or checks them, and the parts that
-// work on them. It starts nothing.
+// work on them. It starts nothing. After an error it returns what there is to close.
 func (e *Engine) assemble(ctx context.Context, c *conns) (*parts, error) {
 	p := &parts{conns: c}
 	js, err := jetstream.New(c.read)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	viewStore, err := e.openStore(ctx, p, js)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	if p.work, err = openWorkStreams(ctx, c.work, e.names, e.cfg.Replicas); err != nil {
-		return nil, err
+		return p, err
 	}
 	p.serving = newServing(p.work, e.cfg.Logger)
 	commander := newCommander(commanderConfig{Store: p.store, Clock: e.cfg.Clock, Logger: e.cfg.Logger})
 	p.executor = &executor{lanes: newLanes(maxInFlight, maxPerSession, e.cfg.running()), commander: commander, trouble: e.cfg.Trouble, ownAction: e.cfg.Accounts != nil}
 	p.executor.alive = newLeaseBook(p.work, p.store.Cached).renew
 	if p.executor.readOnly, err = openReadOnlyGate(ctx, js, e); err != nil {
-		return nil, err
+		return p, err
 	}
 	if err := e.project(p, viewStore); err != nil { //nolint:contextcheck // lists ask the server, with a bound of their own
-		return nil, err
+		return p, err
 	}
 	commander.limits = newLimiter(e.cfg.Limits, e.cfg.Clock, p.owned)
 	p.executor.limits = commander.limits
 	streams, err := ensureQueueStreams(ctx, js, e.names, e.cfg.storage(), e.cfg.Replicas, e.cfg.Clock())
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	p.queue = queueConfig{JetStream: js, Streams: streams, Names: e.names, Executor: p.executor, Accounts: e.cfg.Accounts, Logger: e.cfg.Logger}
 	if p.holder, err = e.candidate(ctx, c.lease); err != nil {
-		return nil, err
+		return p, err
 	}
 	return p, e.openOperations(ctx, p, js)
 }

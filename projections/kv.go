@@ -28,9 +28,14 @@ const (
 	rollupSubject   = "sub"
 	// scanBuffer is how many messages a scan has in flight.
 	scanBuffer = 4096
+	// scanHeartbeat is the server's sign of life while a scan waits; after two that
+	// are missed the library asks again for what comes next, as a request may be
+	// lost where the servers of a cluster do not know of a new consumer yet.
+	scanHeartbeat = time.Second
 	// scanPatience is how long a scan waits for the next message before it asks
-	// whether there is one.
-	scanPatience    = time.Second
+	// whether there is one: longer than two heartbeats, since each wait counts its
+	// own.
+	scanPatience    = 3 * time.Second
 	kvSubjectPrefix = "$KV."
 	kvStreamPrefix  = "KV_"
 )
@@ -228,7 +233,7 @@ func (k *KVViews) Scan(ctx context.Context, bodies bool, fn func(View) error) er
 	if err != nil {
 		return fmt.Errorf("read the view bucket: %w", err)
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(scanBuffer))
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(scanBuffer), jetstream.PullHeartbeat(scanHeartbeat))
 	if err != nil {
 		return fmt.Errorf("read the view bucket: %w", err)
 	}

@@ -18,9 +18,13 @@ import (
 const (
 	// tracesPull is how many dead letters are asked for at once.
 	tracesPull = 512
+	// tracesHeartbeat is the server's sign of life while none comes; after two that
+	// are missed the library asks again for what comes next.
+	tracesHeartbeat = time.Second
 	// tracesPatience is how long the next one may take before the server is
-	// asked whether there is one.
-	tracesPatience = time.Second
+	// asked whether there is one: longer than two heartbeats, since each wait counts
+	// its own.
+	tracesPatience = 3 * time.Second
 )
 
 // streamTraces are the streams beside the events.
@@ -151,7 +155,7 @@ func (s *streamTraces) letters(ctx context.Context, k kind, stream jetstream.Str
 	if err != nil {
 		return err
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(tracesPull))
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(tracesPull), jetstream.PullHeartbeat(tracesHeartbeat))
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,15 @@ type apiError struct {
 	Code        int    `json:"code"`
 	ErrCode     int    `json:"err_code"`
 	Description string `json:"description"`
+
+	cause error // what the client library made of it, if it did
 }
+
+func (e *apiError) Error() string {
+	return fmt.Sprintf("the server says %q (%d)", e.Description, e.ErrCode)
+}
+
+func (e *apiError) Unwrap() error { return e.cause }
 
 // classify turns an error of the server into one that matches eventstore's. It
 // is the only place that knows the codes of a conflict: 10071 on one replica,
@@ -47,7 +55,7 @@ func classify(e *apiError) error {
 	case codeMessageNotFound:
 		kind = eventstore.ErrNotFound
 	}
-	return fmt.Errorf("%w: the server says %q (%d)", kind, e.Description, e.ErrCode)
+	return fmt.Errorf("%w: %w", kind, e)
 }
 
 // unavailable turns an error of the client library on the way of a read into
@@ -59,7 +67,7 @@ func unavailable(err error) error {
 	case err == nil, errors.Is(err, eventstore.ErrUnavailable), errors.Is(err, eventstore.ErrNotFound), errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &api):
-		return classify(&apiError{Code: api.Code, ErrCode: int(api.ErrorCode), Description: api.Description})
+		return classify(&apiError{Code: api.Code, ErrCode: int(api.ErrorCode), Description: api.Description, cause: err})
 	case errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("%w: nobody serves the stream (no leader, or JetStream is off): %w", eventstore.ErrUnavailable, err)
 	}

@@ -104,19 +104,27 @@ func (p *publisher) giveUp(now time.Time) bool {
 	return p.sweeping
 }
 
-// acquire takes a place among the messages in flight.
+// acquire takes a place among the messages in flight. Who has no time left gets
+// none, also where one came free at the same moment.
 func (p *publisher) acquire(ctx context.Context) error {
 	select {
 	case p.slots <- struct{}{}:
-		return nil
 	default:
+		select {
+		case p.slots <- struct{}{}:
+		case <-ctx.Done():
+			return p.late(ctx)
+		}
 	}
-	select {
-	case p.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %d appends are in flight: %w", eventstore.ErrUnavailable, cap(p.slots), ctx.Err())
+	if ctx.Err() != nil {
+		p.release()
+		return p.late(ctx)
 	}
+	return nil
+}
+
+func (p *publisher) late(ctx context.Context) error {
+	return fmt.Errorf("%w: no place among the %d appends in flight in time: %w", eventstore.ErrUnavailable, cap(p.slots), ctx.Err())
 }
 
 func (p *publisher) release() { <-p.slots }

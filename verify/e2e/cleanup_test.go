@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -31,6 +32,7 @@ func (p *peer) operate(ctx context.Context, name string, body any, each func(con
 		if !errors.Is(err, errAskAgain) {
 			return report, err
 		}
+		<-time.After(50 * time.Millisecond)
 	}
 }
 
@@ -82,7 +84,7 @@ func nextPart(ctx context.Context, sub *nats.Subscription, first bool) (*nats.Ms
 	}
 	defer cancel()
 	msg, err := sub.NextMsgWithContext(wait)
-	if err != nil && wait.Err() != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && (wait.Err() != nil || first && errors.Is(err, nats.ErrNoResponders)) {
 		return nil, errAskAgain
 	}
 	return msg, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"testing"
@@ -73,6 +74,12 @@ func (p *peer) ask(subject string, body any, h nats.Header) (answer, error) {
 		}
 	}
 	msg, err := p.nc.RequestMsg(&nats.Msg{Subject: subject, Data: data, Header: h}, patience)
+	// The servers of a cluster tell each other of a new engine a moment after it is
+	// ready; what nobody heard changed nothing.
+	for deadline := time.Now().Add(patience / 6); errors.Is(err, nats.ErrNoResponders) && time.Now().Before(deadline); {
+		<-time.After(50 * time.Millisecond)
+		msg, err = p.nc.RequestMsg(&nats.Msg{Subject: subject, Data: data, Header: h}, patience)
+	}
 	if err != nil {
 		return answer{}, fmt.Errorf("%s: %w", subject, err)
 	}
