@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,6 +19,17 @@ import (
 // MinServerVersion is the oldest nats-server an engine works with: atomic batch
 // publishing came with it.
 const MinServerVersion = "2.12.0"
+
+const (
+	// leaderPatience is how long Connect waits for a cluster that has no leader: one
+	// is elected within seconds after the last one was lost.
+	leaderPatience = 30 * time.Second
+	// leaderPause lies between two tries.
+	leaderPause = 250 * time.Millisecond
+	// codeNoLeader is what a server of a cluster says while that has no leader
+	// (JSClusterNotAvailErr in nats-server's errors).
+	codeNoLeader jetstream.ErrorCode = 10008
+)
 
 // Remote says how to reach a server that runs elsewhere. What a field leaves
 // open the NATS_* variables fill in, then the context; URL wins over both.
@@ -54,7 +66,8 @@ type target struct {
 }
 
 // Connect finds the server, checks that it is new enough and that the account
-// has JetStream, and returns a node for it. It returns ErrOptions,
+// has JetStream, and returns a node for it. For a cluster that has no leader at the
+// moment it waits up to 30 s, or until ctx ends. It returns ErrOptions,
 // ErrUnreachable, ErrTooOld or ErrNoJetStream. The node holds no connection of
 // its own.
 func Connect(ctx context.Context, r Remote) (*Node, error) {
@@ -66,7 +79,7 @@ func Connect(ctx context.Context, r Remote) (*Node, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	if err := t.check(ctx); err != nil {
+	if err := t.await(ctx, log); err != nil {
 		return nil, err
 	}
 	return &Node{log: log, remote: t, recovered: make(chan struct{})}, nil
@@ -123,6 +136,33 @@ func (r Remote) context() (settings, error) {
 		return settings{}, nil
 	}
 	return readContext(dir, name)
+}
+
+// await is check that tries again while a cluster has no leader.
+func (t *target) await(ctx context.Context, log *slog.Logger) error {
+	last := time.Now().Add(leaderPatience)
+	for told := false; ; told = true {
+		err := t.check(ctx)
+		if !leaderless(err) || time.Now().After(last) {
+			return err
+		}
+		if !told {
+			log.WarnContext(ctx, "JetStream does not answer; it is tried again", "for", leaderPatience, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(leaderPause):
+		}
+	}
+}
+
+// leaderless reports whether an error may be that of a cluster that elects a leader.
+func leaderless(err error) bool {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		return api.ErrorCode == codeNoLeader
+	}
+	return errors.Is(err, ErrNoJetStream) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout))
 }
 
 // check connects once and looks at the server and the account.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -116,6 +117,36 @@ func TestConnectSaysWhatIsMissing(t *testing.T) {
 			}
 			wantSentence(t, err, test.want...)
 		})
+	}
+}
+
+// TestConnectWaitsForALeader: a cluster that has lost its leader elects another one,
+// for which whoever starts just then waits.
+func TestConnectWaitsForALeader(t *testing.T) {
+	url := serve(t, func(o *server.Options) { o.JetStream = false })
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	var asked atomic.Int32
+	_, err = nc.Subscribe("$JS.API.INFO", func(m *nats.Msg) {
+		answer := `{"type":"io.nats.jetstream.api.v1.account_info_response","error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}`
+		if asked.Add(1) > 2 {
+			answer = `{"type":"io.nats.jetstream.api.v1.account_info_response"}`
+		}
+		if err := m.Respond([]byte(answer)); err != nil {
+			t.Error(err)
+		}
+	})
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connectTo(t, Remote{URL: url}); err != nil || asked.Load() != 3 {
+		t.Errorf("after %d tries: %v", asked.Load(), err)
 	}
 }
 
