@@ -1,6 +1,7 @@
 package features
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -88,9 +89,20 @@ func readAnswer(msg *nats.Msg) (answer, error) {
 	return a, nil
 }
 
+// insist is ask for what clients ask again: a service that is busy, or isn't ready
+// for it yet, says when.
+func (w *world) insist(subject string, body any, settings ...setting) (answer, error) {
+	a, err := w.ask(subject, body, settings...)
+	for deadline := time.Now().Add(patience); err == nil && a.refusal != nil && a.refusal.RetryAfter > 0 && time.Now().Before(deadline); {
+		<-time.After(a.refusal.RetryAfter.Std())
+		a, err = w.ask(subject, body, settings...)
+	}
+	return a, err
+}
+
 // ordered sends any command, whoever sends it.
 func (w *world) ordered(subject string, body any, settings ...setting) (answer, error) {
-	a, err := w.ask(subject, body, settings...)
+	a, err := w.insist(subject, body, append([]setting{commandID(rand.Text())}, settings...)...)
 	if err != nil || a.refusal != nil {
 		return a, err
 	}
@@ -143,8 +155,7 @@ func (w *world) happened(a answer, err error) error {
 }
 
 // query asks for something and reads the reply into v, unless it is refused.
-// The reply holds everything that the scenario has done so far. A service that
-// isn't ready for it yet is asked again, as clients do.
+// The reply holds everything that the scenario has done so far.
 func (w *world) query(user, name string, body, v any) (answer, error) {
 	var settings []setting
 	w.mu.Lock()
@@ -152,12 +163,7 @@ func (w *world) query(user, name string, body, v any) (answer, error) {
 		settings = append(settings, header(contract.HeaderMinPosition, w.position.String()))
 	}
 	w.mu.Unlock()
-	subject := w.names.Query(w.user(user), name)
-	a, err := w.ask(subject, body, settings...)
-	for deadline := time.Now().Add(patience); err == nil && a.refusal != nil && a.refusal.RetryAfter > 0 && time.Now().Before(deadline); {
-		<-time.After(a.refusal.RetryAfter.Std())
-		a, err = w.ask(subject, body, settings...)
-	}
+	a, err := w.insist(w.names.Query(w.user(user), name), body, settings...)
 	if err != nil || a.refusal != nil {
 		return a, err
 	}

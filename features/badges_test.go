@@ -111,7 +111,7 @@ func (b *badges) holder(who badge, url string) (*holder, error) {
 		return nil, err
 	}
 	h := &holder{}
-	h.nc, err = nats.Connect(url, append(options, nats.ErrorHandler(h.note))...)
+	h.nc, err = nats.Connect(url, append(options, nats.Timeout(patience), nats.ErrorHandler(h.note))...)
 	if err == nil {
 		b.held[who] = h
 	}

@@ -135,14 +135,17 @@ func (h *housekeeping) purge(r contract.CleanupRequest) error {
 	return h.inTurn(contract.AdminPurge, r)
 }
 
-// inTurn looks at the scenario's own user alone, and waits while another
+// errAskAgain says that a request was refused with a hint to ask again.
+var errAskAgain = errors.New("ask again")
+
+// inTurn looks at the scenario's own user alone, and asks again while another
 // scenario cleans up: a service does one thing at a time.
 func (h *housekeeping) inTurn(name string, r contract.CleanupRequest) error {
 	r.Filter.Users = []string{h.user("ada")}
 	var failed error
 	err := eventually(func() error {
 		failed = h.operate(name, r, nil)
-		if failed != nil && strings.Contains(failed.Error(), string(domain.CodeBusy)) {
+		if errors.Is(failed, errAskAgain) {
 			return failed
 		}
 		return nil
@@ -193,7 +196,9 @@ func (h *housekeeping) read(msg *nats.Msg) error {
 	if err != nil {
 		return err
 	}
-	if err := a.err(); err != nil {
+	if err := a.err(); err != nil && a.refusal.RetryAfter > 0 {
+		return fmt.Errorf("%w: %w", errAskAgain, err)
+	} else if err != nil {
 		return err
 	}
 	var part contract.CleanupMessage

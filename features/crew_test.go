@@ -14,8 +14,10 @@ import (
 
 const (
 	// usualLease is how long a worker of a crew may be silent if the scenario
-	// says nothing; a sign of life comes every third of it.
-	usualLease = 3 * time.Second
+	// says nothing; a sign of life comes every third of it. shortLease is for one
+	// that falls silent, and still longer than a busy machine stands still.
+	usualLease = 15 * time.Second
+	shortLease = 6 * time.Second
 	// newsPause is the shortest pause between two reports of progress.
 	newsPause = 10 * time.Millisecond
 	// errorOfStep is what a step that fails says.

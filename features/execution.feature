@@ -255,7 +255,7 @@ Feature: Carrying out a session
       Given ada has a running session "release" for workers on duty:
         | step          | does  | tries |
         | build/compile | waits | 9     |
-      And worker amber, who may be silent for a second, is on duty and at "build/compile" of ada's session "release"
+      And worker amber, who may be silent for six seconds, is on duty and at "build/compile" of ada's session "release"
       And worker birch is on duty
       When worker amber falls silent
       Then worker birch is at "build/compile" of ada's session "release"
@@ -264,7 +264,7 @@ Feature: Carrying out a session
       Given ada has a running session "release" for workers on duty:
         | step          | does  |
         | build/compile | waits |
-      And worker amber, who may be silent for a second, is on duty and at "build/compile" of ada's session "release"
+      And worker amber, who may be silent for six seconds, is on duty and at "build/compile" of ada's session "release"
       When worker amber falls silent
       Then ada's session "release" becomes FAILED
       And the error of ada's session "release" says "was silent for longer than its lease"

@@ -44,8 +44,8 @@ func (x *execution) givenCrew(sc *godog.ScenarioContext) {
 	sc.Given(`^worker (\w+) is on duty and at "([^"]*)" of (\w+)'s session "([^"]*)"$`, func(worker, step, user, session string) error {
 		return x.isOnDutyAt(worker, usualLease, step, user, session)
 	})
-	sc.Given(`^worker (\w+), who may be silent for a second, is on duty and at "([^"]*)" of (\w+)'s session "([^"]*)"$`, func(worker, step, user, session string) error {
-		return x.isOnDutyAt(worker, time.Second, step, user, session)
+	sc.Given(`^worker (\w+), who may be silent for six seconds, is on duty and at "([^"]*)" of (\w+)'s session "([^"]*)"$`, func(worker, step, user, session string) error {
+		return x.isOnDutyAt(worker, shortLease, step, user, session)
 	})
 	sc.Given(`^worker (\w+) has carried out (\w+)'s session "([^"]*)" until it was ([A-Z]+)$`, func(worker, user, session, state string) error {
 		if err := x.crew.hire(x.svc, x.user(worker), usualLease); err != nil {

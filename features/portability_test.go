@@ -198,7 +198,7 @@ func (p *portability) resumeMeanwhile(user, session string) error {
 		if err := errors.Join(mark.Set(ctx, set), mark.Settle(ctx, nc)); err != nil {
 			return err
 		}
-		return p.happened(p.command(user, session, domain.VerbResume, nil))
+		return p.happened(p.ask(p.names.Command(p.user(user), session, domain.VerbResume), nil))
 	})
 }
 

@@ -43,7 +43,7 @@ func (w *world) credentials(sc *godog.ScenarioContext) {
 		return s.create(user, id)
 	})
 	sc.Given(`^(\w+) is connected$`, s.connected)
-	sc.When(`^somebody connects without credentials$`, func() error { _, s.err = nats.Connect(s.svc.node.URL()); return nil })
+	sc.When(`^somebody connects without credentials$`, func() error { _, s.err = nats.Connect(s.svc.node.URL(), nats.Timeout(patience)); return nil })
 	sc.When(`^(\w+)'s credentials are revoked$`, s.revoke)
 	sc.When(`^bert wants an answer of his sent as a command to ada's session$`, s.deputy)
 	sc.When(`^ada starts her session "([^"]*)"$`, s.begin)
@@ -94,7 +94,7 @@ func (s *secured) as(role auth.Role, name string, more ...nats.Option) (*nats.Co
 		return nil, err
 	}
 	note := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.denials <- err })
-	return nats.Connect(s.svc.node.URL(), append(append(options, note), more...)...)
+	return nats.Connect(s.svc.node.URL(), append(append(options, note, nats.Timeout(patience)), more...)...)
 }
 
 // ask sends a request as somebody and returns its answer, which must not be a
@@ -132,7 +132,7 @@ func (s *secured) revoke(user string) error {
 		return err
 	}
 	err := s.realm.Tell(context.Background(), func(name string, options ...nats.Option) (*nats.Conn, error) {
-		return nats.Connect(s.svc.node.URL(), options...)
+		return nats.Connect(s.svc.node.URL(), append(options, nats.Timeout(patience))...)
 	})
 	_, s.err = s.as(auth.RoleUser, user)
 	return err
@@ -201,12 +201,12 @@ func (s *secured) try(a attempt) error {
 	defer nc.Close()
 	if a.listens {
 		_, err = nc.SubscribeSync(a.subject)
-		return errors.Join(err, nc.Flush())
+		return errors.Join(err, flush(nc))
 	}
 	if m, err := nc.Request(a.subject, []byte("{}"), unheard); err == nil {
 		return fmt.Errorf("it was answered: %s", m.Data)
 	}
-	return nil
+	return flush(nc) // behind it the server has said what it denies
 }
 
 func (s *secured) denied() error {

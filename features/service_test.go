@@ -171,7 +171,9 @@ func (s *service) withConnection(fn func(*nats.Conn) error) error {
 }
 
 // connect opens what every client has: a plain connection over TCP.
-func (s *service) connect() (*nats.Conn, error) { return nats.Connect(s.node.URL()) }
+func (s *service) connect() (*nats.Conn, error) {
+	return nats.Connect(s.node.URL(), nats.Timeout(patience))
+}
 
 // dropViews deletes every view.
 func dropViews(nc *nats.Conn) error {

@@ -11,7 +11,7 @@ Feature: Seeing why a session does not move
 
     Example: Nobody has ever come
       When ada lists her sessions that wait for "no_worker"
-      Then the list names "release"
+      Then ada's list of sessions that wait for "no_worker" comes to name "release"
       And ada's session "release" waits for "no_worker" and nothing else
 
     Example: A worker is there
@@ -19,7 +19,7 @@ Feature: Seeing why a session does not move
       Then ada's list of sessions that wait for "no_worker" comes to name ""
 
     Example: The last worker falls silent
-      Given worker amber, who may be silent for a second, is on duty and at "build/compile" of ada's session "release"
+      Given worker amber, who may be silent for six seconds, is on duty and at "build/compile" of ada's session "release"
       When worker amber falls silent
       Then ada's list of sessions that wait for "no_worker" comes to name "release"
 

@@ -24,7 +24,9 @@ func (w *world) waiting(sc *godog.ScenarioContext) {
 			return w.listNames(list)
 		})
 	})
-	sc.Then(`^(\w+)'s session "([^"]*)" waits for "(\w+)" and nothing else$`, w.waitsFor)
+	sc.Then(`^(\w+)'s session "([^"]*)" waits for "(\w+)" and nothing else$`, func(user, session, kind string) error {
+		return eventually(func() error { return w.waitsFor(user, session, kind) })
+	})
 	sc.Then(`^step "([^"]*)" of (\w+)'s session "([^"]*)" is seen in the hands of (\w+) with the output (\{.*\})$`, func(step, user, session, worker, output string) error {
 		return eventually(func() error { return w.puts(step, user, session, worker, output) })
 	})

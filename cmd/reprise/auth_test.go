@@ -75,7 +75,7 @@ func TestAuth(t *testing.T) {
 		t.Errorf("auth list says %s", out)
 	}
 	want(t, exitUnreachable, mine, "session", "list")
-	if out := want(t, exitOK, env, "auth", "config"); !strings.Contains(out, "resolver_preload") || strings.Contains(out, "SO") && strings.Contains(out, "SEED") {
+	if out := want(t, exitOK, env, "auth", "config"); !strings.Contains(out, "resolver_preload") || strings.Contains(out, " SEED-") {
 		t.Errorf("auth config says %s", out)
 	}
 	if out := want(t, exitOK, env, "auth", "config", "--nsc"); strings.Count(out, "nsc import account") != 4 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,23 +31,29 @@ func ask(t testing.TB, nc *nats.Conn, subject, body string) *nats.Msg {
 	return m
 }
 
-// must is ask for a request that has to be accepted. What is answered with a hint
-// to ask again is asked again, as clients do.
+// must is ask for a request that has to be accepted.
 func must(t testing.TB, nc *nats.Conn, subject, body string) *nats.Msg {
 	t.Helper()
-	request := &nats.Msg{Subject: subject, Data: []byte(body), Header: nats.Header{contract.HeaderCommandID: {rand.Text()}}}
+	m := settled(t, nc, &nats.Msg{Subject: subject, Data: []byte(body), Header: nats.Header{contract.HeaderCommandID: {rand.Text()}}})
+	if sentence := m.Header.Get(contract.HeaderError); sentence != "" {
+		t.Fatalf("%s: %s", subject, sentence)
+	}
+	return m
+}
+
+// settled sends a request and returns its answer. What is answered with a hint to
+// ask again is asked again, as clients do, unless with a code that is waited for.
+func settled(t testing.TB, nc *nats.Conn, request *nats.Msg, codes ...domain.Code) *nats.Msg {
+	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		m, err := nc.RequestMsg(request, patience)
 		if err != nil {
-			t.Fatalf("%s: %v", subject, err)
-		}
-		sentence := m.Header.Get(contract.HeaderError)
-		if sentence == "" {
-			return m
+			t.Fatalf("%s: %v", request.Subject, err)
 		}
 		var e contract.Error
-		if err := json.Unmarshal(m.Data, &e); err != nil || e.RetryAfter == 0 || time.Now().After(deadline) {
-			t.Fatalf("%s: %s", subject, sentence)
+		if m.Header.Get(contract.HeaderError) == "" || json.Unmarshal(m.Data, &e) != nil || e.RetryAfter == 0 ||
+			slices.Contains(codes, e.Code) || time.Now().After(deadline) {
+			return m
 		}
 	}
 }

@@ -131,7 +131,7 @@ func (o *organisation) push(t *testing.T, url string, accounts []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(url, nats.UserJWT(func() (string, error) { return me, nil }, pair.Sign))
+	nc, err := nats.Connect(url, nats.Timeout(patience), nats.UserJWT(func() (string, error) { return me, nil }, pair.Sign))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func (o *organisation) revoke(t *testing.T, w *world, ns *server.Server) {
 		t.Fatal(err)
 	}
 	closed := make(chan struct{})
-	_, err = nats.Connect(ns.ClientURL(), append(options, nats.MaxReconnects(0), nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
+	_, err = nats.Connect(ns.ClientURL(), append(options, nats.Timeout(patience), nats.MaxReconnects(0), nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
 	if err != nil {
 		t.Fatal(err)

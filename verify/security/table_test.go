@@ -18,9 +18,13 @@ func TestTheServerKeepsTheTable(t *testing.T) {
 	ada := w.as(auth.RoleUser, "ada")
 	must(t, ada, w.names.Command("ada", "kept", domain.VerbCreate), onePlan)
 	must(t, ada, w.names.Command("ada", "kept", domain.VerbStart), "{}")
-	before := w.stored(t)
+	var before map[string]uint64
+	poll(t, "the task on offer", func() bool {
+		before = w.stored(t)
+		return before[w.names.WorkStream()] == 1
+	})
 	proofs, err := w.realm.Prove(t.Context(), func(name string, options ...nats.Option) (*nats.Conn, error) {
-		return nats.Connect(w.node.URL(), append([]nats.Option{nats.Name(name)}, options...)...)
+		return nats.Connect(w.node.URL(), append([]nats.Option{nats.Name(name), nats.Timeout(patience)}, options...)...)
 	})
 	if err != nil {
 		t.Fatal(err)

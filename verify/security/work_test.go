@@ -69,20 +69,15 @@ func refusedBy(t *testing.T, nc *nats.Conn, code domain.Code, subject, body stri
 	if len(header) > 0 {
 		m.Header = header[0]
 	}
-	wait := patience
 	if code == "" {
-		wait = 300 * time.Millisecond
-	}
-	reply, err := nc.RequestMsg(m, wait)
-	if code == "" {
-		if err == nil {
+		if reply, err := nc.RequestMsg(m, 300*time.Millisecond); err == nil {
 			t.Errorf("%s %s was answered: %s", subject, body, reply.Data)
 		}
 		return
 	}
 	var e contract.Error
-	if err != nil || json.Unmarshal(reply.Data, &e) != nil || e.Code != code {
-		t.Errorf("%s %s: %v, %v; want %s", subject, body, reply, err, code)
+	if reply := settled(t, nc, m, code); json.Unmarshal(reply.Data, &e) != nil || e.Code != code {
+		t.Errorf("%s %s: %v; want %s", subject, body, reply, code)
 	}
 }
 
@@ -174,8 +169,8 @@ func TestClaimedIdentities(t *testing.T) {
 	}
 	// The server replaces what a client says of itself.
 	own := &nats.Msg{Subject: n.Command("mallory", "own", domain.VerbCreate), Data: []byte(onePlan), Header: nats.Header{"Nats-Request-Info": {info}}}
-	if reply, err := mallory.RequestMsg(own, patience); err != nil || reply.Header.Get(contract.HeaderError) != "" {
-		t.Errorf("%v, %v", reply, err)
+	if reply := settled(t, mallory, own); reply.Header.Get(contract.HeaderError) != "" {
+		t.Errorf("%v", reply)
 	}
 	if actors := w.actors(t, "mallory", "own"); len(actors) != 1 || !actors["mallory"] {
 		t.Errorf("the history names %v", actors)
