@@ -12,11 +12,16 @@ import (
 	"reprise/eventstore"
 )
 
-// The pauses between tries to load a session while the store is unavailable.
+// The pauses between tries to read while the store is unavailable.
 const (
 	loadRetryFirst = 20 * time.Millisecond
 	loadRetryLast  = 2 * time.Second
 )
+
+// startPatience is how long a runner that starts tries to read from a store that is
+// unavailable, without getting on, before it ends: a cluster that has lost a server
+// has other leaders within seconds.
+const startPatience = 30 * time.Second
 
 // RunnerConfig configures a Runner.
 type RunnerConfig struct {
@@ -46,6 +51,7 @@ type Runner struct {
 	skips atomic.Uint64
 	live  atomic.Bool
 	once  sync.Once
+	fed   uint64 // the last sequence that was applied or skipped
 }
 
 // start is what the runner learns when it begins.
@@ -89,7 +95,11 @@ func (r *Runner) stop() {
 }
 
 func (r *Runner) run(ctx context.Context) error {
-	info, err := r.cfg.Source.Info(ctx)
+	var info eventstore.Info
+	err := r.persist(ctx, func() (err error) {
+		info, err = r.cfg.Source.Info(ctx)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("projections: read the event stream: %w", err)
 	}
@@ -106,16 +116,40 @@ func (r *Runner) run(ctx context.Context) error {
 	return r.cfg.Source.Follow(ctx, max(from, info.Last)+1, r.feed(ctx))
 }
 
+// persist tries again what fails for want of the store, until startPatience has
+// passed without a commit.
+func (r *Runner) persist(ctx context.Context, do func() error) error {
+	last, pause := time.Now().Add(startPatience), loadRetryFirst
+	for {
+		before := r.fed
+		err := do()
+		if r.fed > before {
+			last, pause = time.Now().Add(startPatience), loadRetryFirst
+		}
+		if !errors.Is(err, eventstore.ErrUnavailable) || time.Now().After(last) {
+			return err
+		}
+		r.cfg.Report(fmt.Errorf("the events can't be read, trying again: %w", err))
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		pause = min(2*pause, loadRetryLast)
+	}
+}
+
 // startAll returns the least sequence that every projection has reached.
 func (r *Runner) startAll(ctx context.Context, info eventstore.Info) (uint64, error) {
 	least := info.Last
 	r.from = make([]uint64, len(r.cfg.Projections))
 	for i, p := range r.cfg.Projections {
-		from, err := p.Start(ctx, info)
+		err := r.persist(ctx, func() (err error) {
+			r.from[i], err = p.Start(ctx, info)
+			return err
+		})
 		if err != nil {
 			return 0, fmt.Errorf("projections: start %s: %w", p.Name(), err)
 		}
-		r.from[i], least = from, min(least, from)
+		least = min(least, r.from[i])
 	}
 	return least, nil
 }
@@ -123,10 +157,15 @@ func (r *Runner) startAll(ctx context.Context, info eventstore.Info) (uint64, er
 // catchUp reads what there is already. It is a scan and not the follower,
 // since the end may have been compacted away and would never arrive.
 func (r *Runner) catchUp(ctx context.Context, from, end uint64) error {
-	if from < end {
-		if err := r.cfg.Source.Scan(ctx, eventstore.Filter{From: from + 1, To: end}, r.feed(ctx)); err != nil {
-			return err
+	r.fed = from
+	err := r.persist(ctx, func() error {
+		if r.fed >= end {
+			return nil
 		}
+		return r.cfg.Source.Scan(ctx, eventstore.Filter{From: r.fed + 1, To: end}, r.feed(ctx))
+	})
+	if err != nil {
+		return err
 	}
 	for _, p := range r.cfg.Projections {
 		p.CaughtUp(end)
@@ -154,6 +193,7 @@ func (r *Runner) skip(err error) error {
 	}
 	r.skips.Add(1)
 	r.cfg.Report(err)
+	r.fed = damage.Seq
 	for i, p := range r.cfg.Projections {
 		if damage.Seq > r.from[i] {
 			p.Skip(damage.Seq)
@@ -188,6 +228,7 @@ func (r *Runner) apply(ctx context.Context, c eventstore.Committed) error {
 			return fmt.Errorf("projections: %s at sequence %d: %w", p.Name(), c.Seq, err)
 		}
 	}
+	r.fed = c.Seq
 	r.meter.add(1)
 	r.passed(c.Seq)
 	return nil

@@ -215,6 +215,49 @@ func TestRunnerTriesAgainWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
+// TestRunnerStartsWhileTheStoreIsAway: a runner that starts while a cluster elects
+// its leaders waits for them, and goes on with the commit behind the last one it got.
+func TestRunnerStartsWhileTheStoreIsAway(t *testing.T) {
+	w := newWorld(t)
+	a := key("ada", "s1")
+	w.create(a)
+	w.do(a, &domain.Start{})
+	w.create(key("ada", "s2"))
+	source := &leaderless{Source: w.store, infos: 2, scans: 3}
+	p := &tape{}
+	r, err := NewRunner(RunnerConfig{Source: source, Projections: []Projection{w.index(NewMemoryViews()), p}, Report: w.report.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.background(r.Run)
+	w.wait(r)
+	if n := w.report.count(eventstore.ErrUnavailable); n != 5 || len(p.all()) != 3 {
+		t.Errorf("%d reports, %d of 3 commits", n, len(p.all()))
+	}
+}
+
+// leaderless is a store that can't be read for a while, and whose scans break off
+// after one commit then.
+type leaderless struct {
+	Source
+	infos, scans int
+}
+
+func (l *leaderless) Info(ctx context.Context) (eventstore.Info, error) {
+	if l.infos--; l.infos >= 0 {
+		return eventstore.Info{}, eventstore.ErrUnavailable
+	}
+	return l.Source.Info(ctx)
+}
+
+func (l *leaderless) Scan(ctx context.Context, f eventstore.Filter, fn func(eventstore.Committed, error) error) error {
+	if l.scans--; l.scans < 0 {
+		return l.Source.Scan(ctx, f, fn)
+	}
+	f.To = f.From
+	return errors.Join(l.Source.Scan(ctx, f, fn), eventstore.ErrUnavailable)
+}
+
 func TestRunnerSkipsACommitOfAHistoryThatCantBeRead(t *testing.T) {
 	w := newWorld(t)
 	a, b := key("ada", "s1"), key("ada", "s2")
