@@ -26,6 +26,8 @@ const (
 	// that a holder writes is guarded or changes nothing the second time.
 	leaseSilence = 5 * leaseTTL
 	leaseKey     = "holder"
+	// leaseLook is the pause between two looks for a lease that was just stored.
+	leaseLook = 20 * time.Millisecond
 	// maxClockSkew is how far an engine's clock may be from the server's.
 	maxClockSkew = time.Second
 )
@@ -112,6 +114,10 @@ func (h *holder) reopen(ctx context.Context, cause error) {
 // stored the lease.
 func (h *holder) checkClock(ctx context.Context, rev uint64) error {
 	entry, err := h.kv.GetRevision(ctx, leaseKey, rev)
+	for errors.Is(err, jetstream.ErrKeyNotFound) && ctx.Err() == nil { // a replica that is behind was asked
+		pause(ctx, leaseLook)
+		entry, err = h.kv.GetRevision(ctx, leaseKey, rev)
+	}
 	if err != nil {
 		return err
 	}

@@ -147,6 +147,36 @@ func TestWrongClockDoesNotHold(t *testing.T) {
 	}
 }
 
+// laggard is a bucket of which the first reads come from a replica that is behind.
+type laggard struct {
+	jetstream.KeyValue
+	left atomic.Int32
+}
+
+func (b *laggard) GetRevision(ctx context.Context, key string, rev uint64) (jetstream.KeyValueEntry, error) {
+	if b.left.Add(-1) >= 0 {
+		return nil, jetstream.ErrKeyNotFound
+	}
+	return b.KeyValue.GetRevision(ctx, key, rev)
+}
+
+func TestReplicaThatIsBehindDoesNotKeepAnybodyFromHolding(t *testing.T) {
+	js, err := jetstream.New(dialServer(t, startJetStream(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := ensureControl(t.Context(), js, "reprise_control", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &laggard{KeyValue: kv}
+	slow.left.Store(2)
+	h := &holder{kv: slow, id: "a", clock: time.Now, log: slog.New(slog.DiscardHandler)}
+	if _, ok := h.acquire(t.Context()); !ok {
+		t.Error("it does not hold")
+	}
+}
+
 func TestHolderGoesOnWhenItsWorkFails(t *testing.T) {
 	ns := startJetStream(t)
 	c := startCampaign(t, ns, "first", time.Now)

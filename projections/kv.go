@@ -104,7 +104,7 @@ func OpenKV(ctx context.Context, read, write *nats.Conn, cfg KVConfig) (*KVViews
 	if err != nil {
 		return nil, fmt.Errorf("projections: %w", err)
 	}
-	writer, err := cfg.New(write, jetstream.WithPublishAsyncMaxPending(2*writeWindow), jetstream.WithPublishAsyncTimeout(ackTimeout))
+	writer, err := cfg.New(write, jetstream.WithPublishAsyncMaxPending(2*writeWindow), jetstream.WithPublishAsyncTimeout(ackPatience(cfg.Replicas)))
 	if err != nil {
 		return nil, fmt.Errorf("projections: %w", err)
 	}

@@ -24,6 +24,9 @@ const (
 	// ackTimeout is how long a put may take. The server reads the block in which
 	// the view before is, and a window of puts may be of as many blocks.
 	ackTimeout = 30 * time.Second
+	// replicatedTimeout is how long one may take on a cluster, where an
+	// acknowledgement may be lost with the server that owed it.
+	replicatedTimeout = 10 * time.Second
 	// openTries bounds how often a new writer tries to fence the one before,
 	// while that goes on writing.
 	openTries = 20
@@ -217,6 +220,14 @@ func acknowledged(ctx context.Context, future jetstream.PubAckFuture) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// ackPatience is how long a put into a bucket may take.
+func ackPatience(replicas int) time.Duration {
+	if replicas > 1 {
+		return replicatedTimeout
+	}
+	return ackTimeout
 }
 
 // fence turns the refusals for a wrong last sequence into ErrFenced.

@@ -35,3 +35,11 @@ func TestScanAsksAgain(t *testing.T) {
 		t.Error("no request got lost")
 	}
 }
+
+// TestLostAcknowledgement: on a cluster the acknowledgement of a put may be lost with
+// its server, for which views don't wait as long as for a server that reads its disk.
+func TestLostAcknowledgement(t *testing.T) {
+	if one, three := ackPatience(1), ackPatience(3); three >= one || three <= 0 {
+		t.Errorf("on three servers a put may take %s, on one %s", three, one)
+	}
+}

@@ -17,8 +17,13 @@ import (
 	"reprise/eventstore"
 )
 
-// readTimeout bounds a read whose context has no deadline.
-const readTimeout = 5 * time.Second
+const (
+	// readTimeout bounds a read whose context has no deadline.
+	readTimeout = 5 * time.Second
+	// askAgain is how long the first answer of a cluster may take. Who was asked may
+	// be gone; so the same is asked again then, with twice the patience each time.
+	askAgain = time.Second
+)
 
 // Get returns the message with that sequence. On a replicated stream a replica
 // that does not have it yet is not believed; the leader is asked then.
@@ -55,7 +60,7 @@ func (d *Driver) Last(ctx context.Context, key eventstore.Key) (eventstore.Messa
 func (d *Driver) direct(ctx context.Context, subject string, query []byte) (eventstore.Message, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	msg, err := d.single().RequestWithContext(ctx, subject, query)
+	msg, err := d.ask(ctx, d.single(), subject, query)
 	if err != nil {
 		return eventstore.Message{}, unavailable(err)
 	}
@@ -87,7 +92,7 @@ func (d *Driver) answered(msg *nats.Msg) (eventstore.Message, error) {
 func (d *Driver) leader(ctx context.Context, query []byte) (eventstore.Message, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	msg, err := d.read.RequestWithContext(ctx, d.api+"STREAM.MSG.GET."+d.stream, query)
+	msg, err := d.ask(ctx, d.read, d.api+"STREAM.MSG.GET."+d.stream, query)
 	if err != nil {
 		return eventstore.Message{}, unavailable(err)
 	}
@@ -112,6 +117,22 @@ func (d *Driver) leader(ctx context.Context, query []byte) (eventstore.Message, 
 		header, _ = nats.DecodeHeadersMsg(raw) // headers that can't be read hold no guard
 	}
 	return d.decode(answer.Message.Subject, answer.Message.Seq, answer.Message.Time, header, answer.Message.Data)
+}
+
+// ask sends a request for a message; on a replicated stream again and again until
+// it is answered or ctx ends.
+func (d *Driver) ask(ctx context.Context, nc *nats.Conn, subject string, query []byte) (*nats.Msg, error) {
+	if d.replicas <= 1 {
+		return nc.RequestWithContext(ctx, subject, query)
+	}
+	for patience := askAgain; ; patience *= 2 {
+		try, cancel := context.WithTimeout(ctx, patience)
+		msg, err := nc.RequestWithContext(try, subject, query)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return msg, err
+		}
+	}
 }
 
 // bounded gives a read a deadline if it has none.
