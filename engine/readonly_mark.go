@@ -51,8 +51,8 @@ type readOnlySeen struct {
 }
 
 // ReadOnlyMark is where all engines of one service look whether it is read-only:
-// the key "readonly" of the bucket <prefix>_settings. It is safe for concurrent
-// use.
+// the key "readonly" of the bucket <prefix>_settings, which is read from its leader
+// alone. It is safe for concurrent use.
 type ReadOnlyMark struct {
 	kv    jetstream.KeyValue
 	names contract.Names
@@ -80,10 +80,32 @@ func openReadOnlyMark(ctx context.Context, js jetstream.JetStream, names contrac
 			kv, err = js.KeyValue(ctx, bucket)
 		}
 	}
+	if err == nil {
+		err = readFromLeader(ctx, js, bucket)
+	}
+	if err == nil {
+		kv, err = js.KeyValue(ctx, bucket) // which reads as the bucket says now
+	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", bucket, err)
 	}
 	return &ReadOnlyMark{kv: kv, names: names}, nil
+}
+
+// readFromLeader turns direct gets off. A replica that is behind would answer them
+// too, and who relies on the mark must not take the one before for it.
+func readFromLeader(ctx context.Context, js jetstream.JetStream, bucket string) error {
+	stream, err := js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return err
+	}
+	cfg := stream.CachedInfo().Config
+	if !cfg.AllowDirect {
+		return nil
+	}
+	cfg.AllowDirect = false
+	_, err = js.UpdateStream(ctx, cfg)
+	return err
 }
 
 // subject is where every engine says which revision it has seen.

@@ -142,6 +142,32 @@ func TestReadOnlyBelongsToOne(t *testing.T) {
 	}
 }
 
+// TestReadOnlyMarkIsReadFromItsLeader: on a cluster a direct get may come from a
+// replica that does not have the mark yet, and an engine that starts would let
+// commands through.
+func TestReadOnlyMarkIsReadFromItsLeader(t *testing.T) {
+	js, err := jetstream.New(dialServer(t, startJetStream(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it is made, and it is opened
+		mark, err := openReadOnlyMark(t.Context(), js, contract.Default(), jetstream.FileStorage, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := js.Stream(t.Context(), "KV_reprise_settings")
+		if err != nil || stream.CachedInfo().Config.AllowDirect {
+			t.Fatalf("any replica may answer (error %v)", err)
+		}
+		if err := mark.Set(t.Context(), ReadOnly{ID: "m1", By: "eve"}); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := mark.Get(t.Context()); err != nil || now.By != "eve" {
+			t.Errorf("%+v, %v", now, err)
+		}
+	}
+}
+
 func TestReadOnlyEndsByItself(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	g := &readOnlyGate{clock: func() time.Time { return now }, log: slog.New(slog.DiscardHandler)}
