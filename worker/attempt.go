@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"reprise/contract"
 )
 
@@ -19,9 +21,9 @@ type attempt struct {
 	ref   contract.TaskRef
 	task  *Task
 	lease time.Duration
-	// acked is closed when the task is gone from the stream.
-	acked <-chan struct{}
-	log   *slog.Logger
+	// msg is the task it was offered with; nil if it came with a result.
+	msg *nats.Msg
+	log *slog.Logger
 
 	mu sync.Mutex
 	// held is since when the lease counts at the latest known.
@@ -30,13 +32,13 @@ type attempt struct {
 	taken error
 }
 
-func newAttempt(w *Worker, h *handler, ref contract.TaskRef, c claimed, acked <-chan struct{}) *attempt {
+func newAttempt(w *Worker, h *handler, ref contract.TaskRef, c claimed, msg *nats.Msg) *attempt {
 	log := w.log
 	if log.Enabled(context.Background(), slog.LevelError) { // else nobody reads what would be written
 		log = log.With("action", ref.Action, "session", ref.Session, "chain", ref.Chain, "step", ref.Step, "attempt", c.Attempt)
 	}
 	return &attempt{
-		w: w, h: h, ref: ref, task: NewTask(ref.User, ref.Session, *c.Assignment), acked: acked, held: c.since,
+		w: w, h: h, ref: ref, task: NewTask(ref.User, ref.Session, *c.Assignment), msg: msg, held: c.since,
 		lease: orDefault(orDefault(c.Lease.Std(), h.lease), fallbackLease), log: log,
 	}
 }

@@ -76,7 +76,8 @@ func (w *Worker) accept(s shift, h *handler, ref contract.TaskRef, msg *nats.Msg
 	claimed, err := w.claim(s, h, ref, msg)
 	switch {
 	case err == nil:
-		w.follow(s, h, ref, claimed, w.confirm(s, msg))
+		w.ack(msg, ackDone)
+		w.follow(s, h, ref, claimed, msg)
 		return
 	case isFinal(err):
 		w.log.Debug("the step is not to be had", "action", ref.Action, "session", ref.Session, "chain", ref.Chain, "step", ref.Step, "reason", err)
@@ -115,24 +116,19 @@ func (w *Worker) claim(s shift, h *handler, ref contract.TaskRef, msg *nats.Msg)
 	return claimed{reply.Claimed, since}, nil
 }
 
-// confirm acknowledges a claimed task until the server has confirmed it; the
-// channel is closed then. An attempt does not end before: if its step were
-// offered again while the old task still lies there, the new one would be lost.
-func (w *Worker) confirm(s shift, msg *nats.Msg) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range ackTries {
-			ctx, cancel := context.WithTimeout(s.life, w.cfg.RequestTimeout)
-			_, err := w.nc.RequestWithContext(ctx, msg.Reply, []byte(ackDone))
-			cancel()
-			if err == nil || s.life.Err() != nil {
-				return
-			}
-			w.log.Warn("the server did not confirm an acknowledgement", "subject", msg.Subject, "error", err)
+// confirm waits until the server says that a task is gone, which was acknowledged
+// when it was claimed. An attempt whose step may be offered again does not end
+// before: while the old task still lies there, the new one would be lost.
+func (w *Worker) confirm(ctx context.Context, msg *nats.Msg) {
+	for range ackTries {
+		asking, cancel := context.WithTimeout(ctx, w.cfg.RequestTimeout)
+		_, err := w.nc.RequestWithContext(asking, msg.Reply, []byte(ackDone))
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return
 		}
-	}()
-	return done
+		w.log.Warn("the server did not confirm an acknowledgement", "subject", msg.Subject, "error", err)
+	}
 }
 
 func (w *Worker) ack(msg *nats.Msg, what string) {
@@ -156,13 +152,13 @@ func (w *Worker) nak(msg *nats.Msg, delay time.Duration) {
 	w.ack(msg, ackNot+" "+string(hint))
 }
 
-// follow runs an attempt, and the next ones of the chain for as long as a result
-// brings one along.
-func (w *Worker) follow(s shift, h *handler, ref contract.TaskRef, c claimed, acked <-chan struct{}) {
+// follow runs the attempt of a task, and the next ones of the chain for as long as
+// a result brings one along.
+func (w *Worker) follow(s shift, h *handler, ref contract.TaskRef, c claimed, msg *nats.Msg) {
 	slot := h.limit
 	defer func() { slot.free() }()
-	for {
-		a := newAttempt(w, h, ref, c, acked)
+	for ; ; msg = nil {
+		a := newAttempt(w, h, ref, c, msg)
 		next := a.run(s)
 		if next.Assignment == nil {
 			return

@@ -235,9 +235,7 @@ func TestForeignTasksAreDropped(t *testing.T) {
 	s.Create("ann", "s", one)
 	s.UntilState("ann", "s", domain.StateCompleted)
 	s.drained()
-	if n := s.Tasks(); n != 0 {
-		t.Errorf("%d tasks are left", n)
-	}
+	s.UntilNoTasks()
 }
 
 func TestActionThatMayNotBeServed(t *testing.T) {

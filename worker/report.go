@@ -13,10 +13,6 @@ import (
 
 // report tells the engine what came of the attempt, if it is still its business.
 func (a *attempt) report(ctx context.Context, s shift, out outcome, took time.Duration) claimed {
-	select {
-	case <-a.acked:
-	case <-s.life.Done():
-	}
 	cause := context.Cause(ctx)
 	took = took.Round(time.Millisecond)
 	switch {
@@ -30,6 +26,7 @@ func (a *attempt) report(ctx context.Context, s shift, out outcome, took time.Du
 		a.log.Warn("step ran past its timeout", "took", took, "error", out.err)
 	case givenUp(cause):
 		a.log.Info("step given back", "took", took, "reason", cause)
+		a.clear(s)
 		_, _ = a.send(s, &domain.Release{Chain: a.ref.Chain, Step: a.ref.Step, Attempt: a.task.Attempt})
 	default:
 		a.log.Warn("step failed", "took", took, "error", out.err)
@@ -75,8 +72,17 @@ func (a *attempt) next(reply contract.Reply, sent time.Time) claimed {
 	return claimed{c, sent}
 }
 
+// clear makes sure that nothing is in the way when the step is offered again. A
+// step that has succeeded is not.
+func (a *attempt) clear(s shift) {
+	if a.msg != nil {
+		a.w.confirm(s.life, a.msg)
+	}
+}
+
 // fail reports an error.
 func (a *attempt) fail(s shift, err error) {
+	a.clear(s)
 	cmd := &domain.Fail{Chain: a.ref.Chain, Step: a.ref.Step, Attempt: a.task.Attempt, Error: reportOf(err)}
 	if e, ok := errors.AsType[*Error](err); ok {
 		output, wrong := encode(e.Output)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"reprise/contract"
 	"reprise/domain"
 	"reprise/worker"
@@ -61,9 +63,7 @@ func TestWorkerFollowsAChainWithOneCommandAStep(t *testing.T) {
 	if claims, results := len(s.Calls(domain.VerbClaim)), len(s.Calls(domain.VerbSucceed)); claims != 1 || results != 3 {
 		t.Errorf("%d claims and %d results; want 1 and 3", claims, results)
 	}
-	if n := s.Tasks(); n != 0 {
-		t.Errorf("%d tasks are left", n)
-	}
+	s.UntilNoTasks()
 }
 
 func TestWorkerKeepsItsBounds(t *testing.T) {
@@ -153,6 +153,46 @@ func TestFailures(t *testing.T) {
 			}
 			if want := map[bool]int{true: 1, false: 2}[test.final]; st.Attempt != want {
 				t.Errorf("%d attempts, want %d", st.Attempt, want)
+			}
+		})
+	}
+}
+
+// A step that failed may be offered again at once, and the offer is refused while
+// its old task is there. One that succeeded is not, and need not wait.
+func TestOnlyWhatMayBeOfferedAgainWaitsForItsTaskToBeGone(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		end  domain.State
+		want []bool // of each acknowledgement, whether the worker waits for it
+	}{
+		{"succeeded", nil, domain.StateCompleted, []bool{false}},
+		{"failed", worker.Permanent(errors.New("no luck")), domain.StateFailed, []bool{false, true}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t)
+			acks := make(chan bool, 16)
+			nc := workertest.Connect(t, s.url)
+			if _, err := nc.Subscribe("$JS.ACK.>", func(m *nats.Msg) { acks <- m.Reply != "" }); err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			s.worker(brisk()).Handle("build", func(context.Context, *worker.Task) (any, error) { return nil, test.err })
+			s.Create("ann", "s", one)
+			s.run()
+			for i, want := range test.want {
+				if got := receive(t, acks); got != want {
+					t.Errorf("acknowledgement %d is waited for: %v, want %v", i+1, got, want)
+				}
+			}
+			s.UntilState("ann", "s", test.end)
+			s.drained()
+			if len(acks) > 0 {
+				t.Errorf("%d acknowledgements more", len(acks))
 			}
 		})
 	}

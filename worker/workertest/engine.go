@@ -316,14 +316,24 @@ func (e *Engine) callsOf(verb domain.Verb) []Call {
 	return calls
 }
 
-// Tasks returns how many tasks are in the stream.
-func (e *Engine) Tasks() uint64 {
+// UntilNoTasks waits until no task is in the stream.
+func (e *Engine) UntilNoTasks() {
 	e.t.Helper()
-	stream, err := e.js.Stream(e.t.Context(), e.names.WorkStream())
-	if err != nil {
-		e.t.Fatal(err)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(Wait); ; <-tick.C {
+		stream, err := e.js.Stream(e.t.Context(), e.names.WorkStream())
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		left := stream.CachedInfo().State.Msgs
+		if left == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			e.t.Fatalf("%d tasks are left after %s", left, Wait)
+		}
 	}
-	return stream.CachedInfo().State.Msgs
 }
 
 // DropConsumer deletes the consumer of an action, as a lost server does.
