@@ -23,14 +23,18 @@ const (
 // attempts are over by then and cost a timer.
 func (a *attempt) beatLater(life context.Context, cancel context.CancelCauseFunc) (still func()) {
 	began := time.Now()
-	ctx, stop := context.WithCancel(life)
-	ended := make(chan struct{})
+	over, ended := make(chan struct{}), make(chan struct{})
 	timer := time.AfterFunc(min(a.w.cfg.ProgressInterval, time.Until(a.firstBeat())), func() {
 		defer close(ended)
+		ctx, stop := context.WithCancel(life)
+		go func() {
+			<-over
+			stop()
+		}()
 		a.beat(ctx, began, cancel)
 	})
 	return func() {
-		stop()
+		close(over)
 		if !timer.Stop() {
 			<-ended
 		}

@@ -44,7 +44,12 @@ func (w *Worker) command(ref contract.TaskRef, c domain.Command) request {
 // ask sends once and reads the answer into reply. The error is a *refusal, or
 // says that no answer came, in which case the command may have been applied.
 func (w *Worker) ask(ctx context.Context, r request, reply any) error {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.RequestTimeout)
+	return w.askUntil(ctx, time.Now().Add(w.cfg.RequestTimeout), r, reply)
+}
+
+// askUntil is ask with another end.
+func (w *Worker) askUntil(ctx context.Context, end time.Time, r request, reply any) error {
+	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	header := nats.Header{}
 	if r.id != "" {
@@ -96,11 +101,9 @@ type patience struct {
 // persist sends the same request until it is answered for good. The error is
 // that of the last sending.
 func (w *Worker) persist(ctx context.Context, r request, p patience, reply any) error {
-	ctx, cancel := context.WithDeadline(ctx, p.until)
-	defer cancel()
 	unsure := false
 	for wait := firstPause; ; wait = min(2*wait, maxPause) {
-		err := w.ask(ctx, r, reply)
+		err := w.askUntil(ctx, earliest(p.until, time.Now().Add(w.cfg.RequestTimeout)), r, reply)
 		if err == nil || isFinal(err) || errors.Is(err, nats.ErrConnectionClosed) {
 			return err
 		}
@@ -108,7 +111,8 @@ func (w *Worker) persist(ctx context.Context, r request, p patience, reply any) 
 		if p.yield && !unsure {
 			return err
 		}
-		if !sleep(ctx, spread(max(wait, retryAfter(err)))) {
+		nap := spread(max(wait, retryAfter(err)))
+		if time.Now().Add(nap).After(p.until) || !sleep(ctx, nap) {
 			return err
 		}
 		if p.again != nil {
