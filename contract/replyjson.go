@@ -15,7 +15,7 @@ const replyBytes = 640
 // here, at a fraction of the cost (ADR 0015); what is rare goes through
 // encoding/json. The error is that of a payload that is not JSON.
 func EncodeReply(r *Reply) ([]byte, error) {
-	if r.DryRun || r.Results != nil {
+	if r.DryRun {
 		return domain.Marshal(r)
 	}
 	a := &domain.Appender{Buf: make([]byte, 0, replyBytes)}
@@ -38,6 +38,10 @@ func EncodeReply(r *Reply) ([]byte, error) {
 	} else {
 		a.Raw("false")
 	}
+	if len(r.Results) > 0 {
+		a.Name("results")
+		domain.Array(a, r.Results, func(one domain.Result) { appendResult(a, one) })
+	}
 	if r.Claimed != nil {
 		a.Name("claimed")
 		appendAssignment(a, r.Claimed)
@@ -53,6 +57,15 @@ func appendSummary(a *domain.Appender, e EventSummary) {
 	a.StringOpt("chain", e.Chain)
 	a.StringOpt("step", e.Step)
 	a.PayloadOpt("data", e.Data)
+	a.Raw("}")
+}
+
+func appendResult(a *domain.Appender, r domain.Result) {
+	a.Raw("{")
+	a.String("verb", string(r.Verb))
+	a.StringOpt("code", string(r.Code))
+	a.StringOpt("message", r.Message)
+	a.Int("events", r.Events)
 	a.Raw("}")
 }
 
@@ -133,6 +146,10 @@ func readReply(body []byte) (r Reply, ok bool) {
 		if p.Field("duplicate") {
 			r.Duplicate = p.Bool()
 		}
+		if p.Field("results") {
+			r.Results = []domain.Result{}
+			p.List(func() { r.Results = append(r.Results, readResult(p)) })
+		}
 		if p.Field("claimed") {
 			r.Claimed = readAssignment(p)
 		}
@@ -164,6 +181,24 @@ func readSummary(p *domain.PlainReader) (e EventSummary) {
 		}
 	})
 	return e
+}
+
+func readResult(p *domain.PlainReader) (r domain.Result) {
+	p.Object(func() {
+		if p.Field("verb") {
+			r.Verb = domain.Verb(p.Text(string(domain.VerbCreate)))
+		}
+		if p.Field("code") {
+			r.Code = domain.Code(p.Text(""))
+		}
+		if p.Field("message") {
+			r.Message = p.Text("")
+		}
+		if p.Field("events") {
+			r.Events = p.Int()
+		}
+	})
+	return r
 }
 
 func readAssignment(p *domain.PlainReader) *Assignment {

@@ -14,9 +14,13 @@ import (
 // that is stands in one.
 func usualReplies() map[string]func(*Reply) {
 	return map[string]func(*Reply){
-		"plain":        func(*Reply) {},
-		"no events":    func(r *Reply) { r.Events = []EventSummary{} },
-		"a duplicate":  func(r *Reply) { r.Duplicate = true },
+		"plain":       func(*Reply) {},
+		"no events":   func(r *Reply) { r.Events = []EventSummary{} },
+		"a duplicate": func(r *Reply) { r.Duplicate = true },
+		"results": func(r *Reply) {
+			r.Results = []domain.Result{{Verb: domain.VerbStart, Events: 1}, {Verb: domain.VerbPause, Code: domain.CodeAlready, Message: "it is PAUSED"}}
+		},
+		"no results":   func(r *Reply) { r.Results = []domain.Result{} },
 		"a first step": func(r *Reply) { r.Claimed = &Assignment{Chain: "c", Step: "s", Action: "a", Attempt: 1} },
 		"a step": func(r *Reply) {
 			r.Claimed = &Assignment{
@@ -36,7 +40,6 @@ func unusualReplies() map[string]func(*Reply) {
 		"a quote":        func(r *Reply) { r.CommandID = `a"b\c` },
 		"an odd user":    func(r *Reply) { r.User = "b\u2028ö <b>" },
 		"a dry run":      func(r *Reply) { r.DryRun, r.Events[0].Data = true, json.RawMessage(`{}`) },
-		"results":        func(r *Reply) { r.Results = []domain.Result{{Verb: domain.VerbStart, Events: 1}} },
 		"a move":         func(r *Reply) { r.Events[1].Session = "s2" },
 		"an empty input": func(r *Reply) { r.Claimed = &Assignment{Input: json.RawMessage(`null`)} },
 		"white space":    func(r *Reply) { r.Claimed = &Assignment{Input: json.RawMessage("{ }"), Step: "é"} },

@@ -64,11 +64,11 @@ func DecodeCommand(verb Verb, body []byte) (Command, error) {
 	if len(body) > MaxCommandBytes {
 		return nil, Invalid("", "the body has %d bytes; the most there may be is %d", len(body), MaxCommandBytes)
 	}
-	if verb == VerbBatch {
-		return decodeBatch(body)
-	}
 	if c := readCommand(verb, body); c != nil {
 		return c, nil
+	}
+	if verb == VerbBatch {
+		return decodeBatch(body)
 	}
 	newCommand, ok := commands[verb]
 	if !ok {

@@ -18,6 +18,9 @@ var commandReaders = map[Verb]func(*eventReader) Command{
 // say what is wrong with it. It keeps nothing of body.
 func readCommand(verb Verb, body []byte) Command {
 	read, ok := commandReaders[verb]
+	if verb == VerbBatch {
+		read, ok = readBatch, true
+	}
 	if !ok {
 		return nil
 	}
@@ -50,6 +53,49 @@ func readCreate(r *eventReader) Command {
 		}
 		if r.field("priority") {
 			c.Priority = r.int()
+		}
+	})
+	return c
+}
+
+// readBatch reads a batch of usual commands, and of those that say nothing but
+// their verb.
+func readBatch(r *eventReader) Command {
+	b := &Batch{Mode: BatchAll}
+	r.object(func() {
+		if r.field("mode") {
+			b.Mode = BatchMode(r.textOr(string(BatchAll)))
+		}
+		if r.field("commands") {
+			r.list(func() { b.Commands = append(b.Commands, r.batched()) })
+		}
+	})
+	if n := len(b.Commands); n == 0 || n > MaxBatch || b.Mode != BatchAll && b.Mode != BatchEach {
+		r.fail()
+	}
+	return b
+}
+
+// batched reads one command of a batch.
+func (r *eventReader) batched() (c Command) {
+	r.object(func() {
+		if !r.field("verb") {
+			r.fail()
+			return
+		}
+		verb := Verb(r.text())
+		read, usual := commandReaders[verb]
+		newCommand, ok := commands[verb]
+		switch {
+		case !ok || !inBatchAllowed(verb):
+			r.fail()
+		case !r.field("body"):
+			c = newCommand()
+		case usual:
+			c = read(r)
+		default:
+			r.expect("{}")
+			c = newCommand()
 		}
 	})
 	return c
