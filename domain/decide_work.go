@@ -110,7 +110,7 @@ func (x *decision) claimNext(cmd *Succeed) {
 	}
 	for _, st := range c.Steps {
 		serves := st.Action == cmd.Action || slices.Contains(cmd.Actions, st.Action)
-		if !st.Manual && serves && s.blocker(c, st, x.now()) == "" {
+		if st.Status == StepStatusPending && !st.Manual && serves && s.blocker(c, st, x.now()) == "" {
 			x.assign(c, st, cmd.Worker, cmd.Lease)
 			return
 		}

@@ -122,7 +122,7 @@ func normaliseSteps(path string, defs []StepDef) ([]StepDef, *Rejection) {
 		if def.ID == "" {
 			def.ID = strconv.Itoa(i + 1)
 		}
-		at := fmt.Sprintf("%ssteps[%d]", path, i)
+		at := path + "steps[" + strconv.Itoa(i) + "]"
 		if known[def.ID] {
 			return nil, Invalid(at+".id", "%.80q is the id of an earlier step of the chain", def.ID)
 		}
@@ -134,7 +134,7 @@ func normaliseSteps(path string, defs []StepDef) ([]StepDef, *Rejection) {
 		next[i], ids[i], waits[i] = def, def.ID, *def.WaitsFor
 	}
 	for i, def := range next {
-		if r := checkWaits(fmt.Sprintf("%ssteps[%d].waitsFor", path, i), "step", def.ID, waits[i], known); r != nil {
+		if r := checkWaits(path+"steps["+strconv.Itoa(i)+"].waitsFor", "step", def.ID, waits[i], known); r != nil {
 			return nil, r
 		}
 	}

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -78,6 +79,14 @@ func (c *Chain) openWaits(st *Step) []string {
 	return open
 }
 
+// waits reports whether there are such steps.
+func (c *Chain) waits(st *Step) bool {
+	return slices.ContainsFunc(st.WaitsFor, func(id string) bool {
+		w := c.Step(id)
+		return w != nil && !w.Status.Done()
+	})
+}
+
 func nameAll(kind string, ids []string) string {
 	if len(ids) > 1 {
 		kind += "s"
@@ -113,7 +122,7 @@ func (s *Session) Ready() []Ready {
 			continue
 		}
 		for _, st := range c.Steps {
-			if st.Status == StepStatusPending && !st.Manual && len(c.openWaits(st)) == 0 {
+			if st.Status == StepStatusPending && !st.Manual && !c.waits(st) {
 				ready = append(ready, Ready{StepRef{c.ID, st.ID}, st.Action, st.Attempt + 1, st.NotBefore})
 			}
 		}
