@@ -35,7 +35,10 @@ const (
 	// scanPatience is how long a scan waits for the next message before it asks
 	// whether there is one: longer than two heartbeats, since each wait counts its
 	// own.
-	scanPatience    = 3 * time.Second
+	scanPatience = 3 * time.Second
+	// maxScanWaits bounds how often in a row it asks and waits on, for a replica that
+	// is behind.
+	maxScanWaits    = 20
 	kvSubjectPrefix = "$KV."
 	kvStreamPrefix  = "KV_"
 )
@@ -90,6 +93,8 @@ type KVViews struct {
 	singles *inTurn
 	write   jetstream.JetStream
 	limit   int64 // bytes of one message
+	// end asks the leader for the sequence of the last message, 0 if there is none.
+	end func(context.Context) (uint64, error)
 }
 
 // OpenKV makes the bucket or checks the one that is there; settings that do not
@@ -120,7 +125,7 @@ func OpenKV(ctx context.Context, read, write *nats.Conn, cfg KVConfig) (*KVViews
 	if err != nil {
 		return nil, err
 	}
-	return &KVViews{bucket: cfg.Bucket, remake: remake, read: stream, singles: singles, write: writer, limit: write.MaxPayload()}, nil
+	return &KVViews{bucket: cfg.Bucket, remake: remake, read: stream, singles: singles, write: writer, limit: write.MaxPayload(), end: endOf(js, cfg)}, nil
 }
 
 // inTurn is the bucket's stream over several connections.
@@ -238,41 +243,49 @@ func (k *KVViews) Scan(ctx context.Context, bodies bool, fn func(View) error) er
 		return fmt.Errorf("read the view bucket: %w", err)
 	}
 	defer messages.Stop()
-	if err := k.drain(ctx, info.State.LastSeq, consumer, messages, fn); err != nil {
+	if err := k.drain(ctx, info.State.LastSeq, messages, fn); err != nil {
 		return fmt.Errorf("read the view bucket: %w", err)
 	}
 	return nil
 }
 
+// errReplicaBehind: the replica that has the consumer does not catch up.
+var errReplicaBehind = errors.New("the replica that was asked lacks views that the leader has, and does not get them")
+
 // drain calls fn for every view up to a sequence and on until nothing is
 // pending. What the server says is pending counts only behind that sequence:
 // while views are overwritten it may say none too early. What was pending may be
-// purged too; so when nothing comes it asks again.
-func (k *KVViews) drain(ctx context.Context, end uint64, consumer jetstream.Consumer, messages jetstream.MessagesContext, fn func(View) error) error {
-	for {
+// purged too, and a replica may be behind; so when nothing comes the leader is asked.
+func (k *KVViews) drain(ctx context.Context, end uint64, messages jetstream.MessagesContext, fn func(View) error) error {
+	var seen uint64
+	for waits := 0; waits < maxScanWaits; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		msg, err := messages.Next(jetstream.NextMaxWait(scanPatience))
 		if errors.Is(err, nats.ErrTimeout) {
-			info, err := consumer.Info(ctx)
-			if err != nil || info.NumPending == 0 {
+			if last, err := k.end(ctx); err != nil || last <= seen {
 				return err
 			}
+			waits++
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		waits = 0
 		if view, ok := k.view(msg); ok {
 			if err := fn(view); err != nil {
 				return err
 			}
 		}
-		if at, err := msg.Metadata(); err != nil || at.Sequence.Stream >= end && at.NumPending == 0 {
+		at, err := msg.Metadata()
+		if err != nil || at.Sequence.Stream >= end && at.NumPending == 0 {
 			return err
 		}
+		seen = at.Sequence.Stream
 	}
+	return errReplicaBehind
 }
 
 // view reads a message of the bucket; false for markers and the checkpoint.
