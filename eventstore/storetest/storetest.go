@@ -11,8 +11,8 @@ import (
 	"reprise/eventstore"
 )
 
-// timeout bounds every case.
-const timeout = 60 * time.Second
+// timeout bounds every case. The longest takes half a minute on a slow machine.
+const timeout = 5 * time.Minute
 
 // Backend is an empty event store under test.
 type Backend struct {
