@@ -46,7 +46,7 @@ build: ## Build the reprise command into bin/
 
 .PHONY: test
 test: ## Test every module with the race detector
-	$(GO) test -race work
+	$(GO) test -race -timeout 30m work
 	@# What nats-server's own races would disturb, or is too slow with the
 	@# detector; see the skips in there.
 	$(GO) test -run 'FullDisk|RunRecovers|Overload' ./natsnode ./cmd/reprise ./verify/e2e
