@@ -230,7 +230,7 @@ func TestSentAgainWithTheSameID(t *testing.T) {
 		reject(contract.Error{Code: domain.CodeBusy, Message: "busy", RetryAfter: domain.Duration(2 * time.Millisecond)}),
 		reject(contract.Error{Code: domain.CodeUnknownOutcome, Message: "unknown"}),
 		ok(contract.Reply{Version: 2, Duplicate: true}))
-	reply, err := patient(t, nc).Start(t.Context(), "s1")
+	reply, err := waiting(t, nc, 5*time.Second).Start(t.Context(), "s1")
 	if err != nil || !reply.Duplicate {
 		t.Fatalf("reply %v, error %v", reply, err)
 	}
@@ -256,7 +256,7 @@ func TestWarmingIsWaitedFor(t *testing.T) {
 	}
 	other := connect(t)
 	serve(t, other, reject(contract.Error{Code: domain.CodeWarming, Message: "warming", RetryAfter: domain.Duration(time.Millisecond)}))
-	if _, err := patient(t, other).Count(t.Context(), contract.Filter{}); client.CodeOf(err) != domain.CodeWarming {
+	if _, err := waiting(t, other, 2*time.Second).Count(t.Context(), contract.Filter{}); client.CodeOf(err) != domain.CodeWarming {
 		t.Errorf("error %v", err)
 	}
 }
@@ -264,7 +264,7 @@ func TestWarmingIsWaitedFor(t *testing.T) {
 func TestOutcomeUnknown(t *testing.T) {
 	nc := connect(t)
 	serve(t, nc, silence)
-	c := patient(t, nc)
+	c := waiting(t, nc, 100*time.Millisecond)
 	_, err := c.Start(t.Context(), "s1", client.WithCommandID("c1"))
 	var e *client.Error
 	if !errors.As(err, &e) || e.Code != domain.CodeUnknownOutcome || e.CommandID != "c1" || !strings.Contains(e.Message, "command id c1") {
@@ -346,7 +346,7 @@ func TestEnqueue(t *testing.T) {
 		ok(map[string]any{"stream": "REPRISE_QUEUE", "seq": 5}),
 		ok(map[string]any{"error": map[string]any{"code": 400, "description": "maximum bytes exceeded"}}),
 		ok(map[string]any{"x": 1}))
-	c := patient(t, nc)
+	c := waiting(t, nc, 5*time.Second)
 	queued, err := c.Enqueue(t.Context(), "s1", &domain.Start{}, client.WithCommandID("c1"))
 	if err != nil || queued != (client.Queued{CommandID: "c1", Stream: "REPRISE_QUEUE", Seq: 5}) {
 		t.Errorf("queued %+v, error %v", queued, err)

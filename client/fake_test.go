@@ -104,11 +104,19 @@ func reject(e contract.Error) func(*nats.Msg) {
 	}
 }
 
-// patient is a client whose waits are short.
+// patient is a client that waits for answers for longer than any machine needs, and
+// for nothing else.
 func patient(t testing.TB, nc *nats.Conn) *client.Client {
 	t.Helper()
+	return waiting(t, nc, time.Minute)
+}
+
+// waiting is a client that waits for each answer as long as a test wants, which is
+// for those that don't come.
+func waiting(t testing.TB, nc *nats.Conn, timeout time.Duration) *client.Client {
+	t.Helper()
 	c, err := client.New(nc, client.Config{
-		User: "ada", Operator: "root", Timeout: 100 * time.Millisecond, Backoff: time.Millisecond, WatchIdle: 20 * time.Millisecond,
+		User: "ada", Operator: "root", Timeout: timeout, Backoff: time.Millisecond, WatchIdle: 20 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func TestWorkerIsChoosy(t *testing.T) {
 	}
 	s.Create("ann", "mine", one)
 	s.UntilState("ann", "mine", domain.StateCompleted)
-	if claims := s.Calls(domain.VerbClaim); len(claims) != 1 {
+	if claims := s.Calls(domain.VerbClaim); len(commands(claims)) != 1 {
 		t.Errorf("claims: %+v", claims)
 	}
 	s.drained()

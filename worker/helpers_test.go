@@ -32,12 +32,20 @@ func newSite(t testing.TB) *site {
 	return &site{Engine: workertest.Start(t, url), t: t, url: url}
 }
 
-// brisk is a configuration whose waits are short.
+// brisk is a configuration that waits for answers for longer than any machine needs,
+// and for nothing else.
 func brisk() worker.Config {
 	return worker.Config{
-		ID: "amber", Concurrency: 4, Lease: 3 * time.Second, RequestTimeout: 100 * time.Millisecond,
+		ID: "amber", Concurrency: 4, Lease: wait, RequestTimeout: wait / 4,
 		DrainTimeout: wait, StopTimeout: wait, ProgressInterval: time.Millisecond,
 	}
+}
+
+// curt is brisk where answers don't come.
+func curt() worker.Config {
+	cfg := brisk()
+	cfg.RequestTimeout = 100 * time.Millisecond
+	return cfg
 }
 
 // worker makes the worker of the site.

@@ -44,7 +44,7 @@ func TestLostAnswersDoubleNothing(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSite(t)
-			w := s.worker(brisk())
+			w := s.worker(curt())
 			c := newCounter()
 			w.Handle("build", c.handle)
 			for _, f := range test.faults {
@@ -89,7 +89,7 @@ func TestBusyClaimGoesBackToTheStream(t *testing.T) {
 func TestDuplicateDeliveries(t *testing.T) {
 	s := newSite(t)
 	s.AckWait = 10 * time.Millisecond // the server offers again while claims take longer
-	w := s.worker(brisk())
+	w := s.worker(curt())
 	c := newCounter()
 	w.Handle("build", c.handle)
 	s.Inject(workertest.Fault{Verb: domain.VerbClaim, Times: 8, LoseAnswer: true})
@@ -167,8 +167,8 @@ func TestLateReportChangesNothing(t *testing.T) {
 func TestSilentEngineLosesTheLease(t *testing.T) {
 	s := newSite(t)
 	h := newHanging()
-	cfg := brisk()
-	cfg.Lease = 400 * time.Millisecond
+	cfg := curt()
+	cfg.Lease = 3 * time.Second
 	s.worker(cfg).Handle("build", h.handle)
 	s.Create("ann", "s", one)
 	s.Inject(workertest.Fault{Verb: domain.VerbHeartbeat, Lose: true})
@@ -186,7 +186,7 @@ func TestEngineGoesAwayAndComesBack(t *testing.T) {
 	s := newSite(t)
 	started, finish := make(chan struct{}), make(chan struct{})
 	var once atomic.Bool
-	s.worker(brisk()).Handle("build", func(context.Context, *worker.Task) (any, error) {
+	s.worker(curt()).Handle("build", func(context.Context, *worker.Task) (any, error) {
 		if !once.Swap(true) {
 			close(started)
 			receive(t, finish)
@@ -207,7 +207,7 @@ func TestWorkerWaitsForTheEngine(t *testing.T) {
 	s := newSite(t)
 	s.Stop()
 	s.Create("ann", "s", one)
-	s.worker(brisk()).Handle("build", newCounter().handle)
+	s.worker(curt()).Handle("build", newCounter().handle)
 	s.run()
 	s.Resume()
 	s.UntilState("ann", "s", domain.StateCompleted)
@@ -277,7 +277,7 @@ func TestDeadline(t *testing.T) {
 	s := newSite(t)
 	h := newHanging()
 	s.worker(brisk()).Handle("build", h.handle)
-	s.Create("ann", "s", `{"chains":[{"id":"c","steps":[{"id":"s","action":"build","timeout":"50ms"}]}]}`)
+	s.Create("ann", "s", `{"chains":[{"id":"c","steps":[{"id":"s","action":"build","timeout":"2s"}]}]}`)
 	s.run()
 	receive(t, h.started)
 	if cause := receive(t, h.causes); !errors.Is(cause, worker.ErrDeadline) {

@@ -60,7 +60,7 @@ func TestWorkerFollowsAChainWithOneCommandAStep(t *testing.T) {
 		{"id":"s1","action":"build"},{"id":"s2","action":"test"},{"id":"s3","action":"build"}]}]}`)
 	s.UntilState("ann", "s", domain.StateCompleted)
 	s.drained()
-	if claims, results := len(s.Calls(domain.VerbClaim)), len(s.Calls(domain.VerbSucceed)); claims != 1 || results != 3 {
+	if claims, results := len(commands(s.Calls(domain.VerbClaim))), len(commands(s.Calls(domain.VerbSucceed))); claims != 1 || results != 3 {
 		t.Errorf("%d claims and %d results; want 1 and 3", claims, results)
 	}
 	s.UntilNoTasks()

@@ -73,7 +73,7 @@ func Server(t testing.TB) string {
 // Connect opens a connection that is closed after the test.
 func Connect(t testing.TB, url string) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, nats.Timeout(Wait))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func Start(t testing.TB, url string) *Engine {
 		answers: map[string]*nats.Msg{}, progress: map[string]contract.Progress{},
 	}
 	e.changed = sync.NewCond(&e.mu)
-	js, err := jetstream.New(e.nc)
+	js, err := jetstream.New(e.nc, jetstream.WithDefaultTimeout(Wait))
 	if err != nil {
 		t.Fatal(err)
 	}
