@@ -32,7 +32,7 @@ func byMachine(quiet, busy time.Duration) time.Duration {
 }
 
 // brief is a time in which a test has to have sent its next command.
-func brief(d time.Duration) time.Duration { return byMachine(d, 6*d) }
+func brief(d time.Duration) time.Duration { return byMachine(d, 15*d) }
 
 // lateness waits until a step of user ann has a status and returns how long
 // after its time that was decided, by the engine's own clock.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -122,13 +123,19 @@ func TestTasksFollowTheSession(t *testing.T) {
 }
 
 // takeOut takes the oldest task of an action out of the stream, as the worker
-// does that has claimed its step.
+// does that has claimed its step. After a while the engine does it by itself.
 func (w *workshop) takeOut(action string) {
 	w.t.Helper()
 	tasks := w.serve("amber", action)
 	until(w.t, "a task of "+action+" is taken", func() bool {
-		m, err := tasks.Next(jetstream.FetchMaxWait(time.Second))
-		return err == nil && m.DoubleAck(w.t.Context()) == nil
+		if m, err := tasks.Next(jetstream.FetchMaxWait(time.Second)); err == nil {
+			return m.DoubleAck(w.t.Context()) == nil
+		}
+		stream, err := w.js.Stream(w.t.Context(), contract.Default().WorkStream())
+		if err == nil {
+			_, err = stream.GetLastMsgForSubject(w.t.Context(), "reprise.work."+action+".>")
+		}
+		return errors.Is(err, jetstream.ErrMsgNotFound)
 	})
 }
 

@@ -180,9 +180,7 @@ func TestCompactionIsHealed(t *testing.T) {
 		return err == nil && info.Messages == 1
 	})
 	b.refuse(b.ask("s1", domain.VerbStart, ``), domain.CodeGone)
-	if left := b.cmd.sweep.left(); left != 0 {
-		t.Errorf("%d sessions wait after that", left)
-	}
+	until(t, "none waits after that", func() bool { return b.cmd.sweep.left() == 0 })
 	cancel()
 	<-done
 }
@@ -227,11 +225,8 @@ func TestTroubleWithTheStorage(t *testing.T) {
 	if m := request("create", "false"); m.Header.Get(contract.HeaderErrorCode) != "503" || !strings.Contains(m.Header.Get(contract.HeaderError), "the disk is full") {
 		t.Errorf("a command: %v %s", m.Header, m.Data)
 	}
-	if m := request("create", "true"); m.Header.Get(contract.HeaderErrorCode) != "" {
-		t.Errorf("a dry run: %v %s", m.Header, m.Data)
-	}
+	accepted := func(dry string) bool { return request("create", dry).Header.Get(contract.HeaderErrorCode) == "" }
+	until(t, "a dry run is answered", func() bool { return accepted("true") })
 	full.Store(false)
-	if m := request("create", "false"); m.Header.Get(contract.HeaderErrorCode) != "" {
-		t.Errorf("a command after it: %v %s", m.Header, m.Data)
-	}
+	until(t, "a command after it is accepted", func() bool { return accepted("false") })
 }

@@ -85,19 +85,25 @@ func (g *readOnlyGate) set(now ReadOnly, rev uint64) {
 	g.seen.Store(rev)
 }
 
-// run follows the mark and tells those who ask how far this engine is, until ctx
-// ends.
-func (g *readOnlyGate) run(ctx context.Context, nc *nats.Conn) {
+// tell lets those who ask know how far this engine is, from when it returns until
+// stop is called. An engine that nobody can ask must not take commands.
+func (g *readOnlyGate) tell(nc *nats.Conn) (stop func(), err error) {
 	sub, err := nc.Subscribe(g.mark.subject(), func(m *nats.Msg) {
 		if body, err := domain.Marshal(readOnlySeen{Engine: g.id, Revision: g.seen.Load()}); err == nil {
 			_ = m.Respond(body) // who asked asks again
 		}
 	})
-	if err != nil {
-		g.log.Error("nobody can learn whether this engine is read-only", "error", err)
-	} else {
-		defer func() { _ = sub.Unsubscribe() }() // the connection may be gone already
+	if err == nil {
+		err = nc.Flush()
 	}
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", g.mark.subject(), err)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // the connection may be gone already
+}
+
+// run follows the mark until ctx ends.
+func (g *readOnlyGate) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := g.follow(ctx); err != nil && ctx.Err() == nil {
 			g.log.Warn("the read-only mark is not followed for the moment", "error", err)

@@ -16,8 +16,11 @@ import (
 
 const (
 	readOnlyKey = "readonly"
-	// settleIdle is how long engines that have not said so are given to answer.
-	settleIdle = 300 * time.Millisecond
+	// settleIdle is how long engines that have not said so are given to answer once
+	// another one has. Nobody knows how many there are, and one that is busy is slow.
+	settleIdle = 2 * time.Second
+	// settleFirst is how long the first one is given before all are asked again.
+	settleFirst = 10 * time.Second
 	// settlePause is the pause before engines are asked again.
 	settlePause = 10 * time.Millisecond
 )
@@ -188,7 +191,9 @@ func (m *ReadOnlyMark) Release(ctx context.Context) (ReadOnly, error) {
 }
 
 // Settle waits until every engine that answers has seen the mark as it is now,
-// and has no command from before it on its way. Engines are asked on nc.
+// and has no command from before it on its way. Engines are asked on nc. It returns
+// at once if there is none, and an error if there is and none says so before ctx
+// ends.
 func (m *ReadOnlyMark) Settle(ctx context.Context, nc *nats.Conn) error {
 	_, rev, err := m.read(ctx)
 	if err != nil {
@@ -214,15 +219,21 @@ func (m *ReadOnlyMark) askEngines(ctx context.Context, nc *nats.Conn, rev uint64
 	if err := nc.PublishRequest(m.subject(), inbox, nil); err != nil {
 		return false, err
 	}
-	for {
-		idle, cancel := context.WithTimeout(ctx, settleIdle)
+	for answers := 0; ; answers++ {
+		patience := settleIdle
+		if answers == 0 {
+			patience = settleFirst
+		}
+		idle, cancel := context.WithTimeout(ctx, patience)
 		msg, err := sub.NextMsgWithContext(idle)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return false, fmt.Errorf("not every engine has become read-only: %w", ctx.Err())
-		case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, nats.ErrNoResponders):
 			return true, nil
+		case errors.Is(err, context.DeadlineExceeded):
+			return answers > 0, nil
 		case err != nil:
 			return false, err
 		}

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/nats-io/nats.go"
 
 	"reprise/contract"
 	"reprise/domain"
@@ -72,6 +75,39 @@ func TestReadOnlyRejectsCommandsAndAnswersQueries(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.command("s1", domain.VerbStart, nil)
+}
+
+// TestReadOnlyWaitsForTheSlow has an engine that is slow to see the mark, and to say
+// so, beside one that is quick.
+func TestReadOnlyWaitsForTheSlow(t *testing.T) {
+	h := newHouse(t)
+	h.start()
+	mark := h.mark()
+	if err := mark.Set(t.Context(), ReadOnly{ID: "m1", By: "eve", Reason: "it is moving"}); err != nil {
+		t.Fatal(err)
+	}
+	_, rev, err := mark.read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int32
+	slow := dialServer(t, h.ns)
+	_, err = slow.Subscribe(mark.subject(), func(m *nats.Msg) {
+		seen := readOnlySeen{Engine: "slow"}
+		if asked.Add(1) > 1 {
+			seen.Revision = rev
+		}
+		pause(t.Context(), settleIdle/4)
+		if body, err := domain.Marshal(seen); err == nil {
+			_ = m.Respond(body) // who asked asks again
+		}
+	})
+	if err != nil || slow.Flush() != nil {
+		t.Fatal(err)
+	}
+	if err := mark.Settle(t.Context(), h.nc); err != nil || asked.Load() < 2 {
+		t.Errorf("settled after the slow engine was asked %d times, error %v", asked.Load(), err)
+	}
 }
 
 func TestReadOnlySurvivesTheEngine(t *testing.T) {

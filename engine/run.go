@@ -265,8 +265,12 @@ func (p *parts) serve(ctx context.Context, e *Engine) error {
 		}
 	})
 	wg.Go(func() { p.executor.commander.sweep.run(background) })
-	wg.Go(func() { p.executor.readOnly.run(background, p.conns.read) })
-	var err error
+	quiet, err := p.executor.readOnly.tell(p.conns.read)
+	if err != nil {
+		return err
+	}
+	defer quiet()
+	wg.Go(func() { p.executor.readOnly.run(background) })
 	if p.service, err = startService(e.serviceConfig(p)); err != nil { //nolint:contextcheck // requests have a deadline of their own
 		return err
 	}

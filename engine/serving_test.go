@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -39,12 +40,12 @@ func (w *workshop) untilWaiting(want string) {
 	})
 }
 
-// pull waits for a task of an action on a connection of its own, as a worker does.
+// pull waits for two tasks of an action on a connection of its own, as a worker does.
 func (w *workshop) pull(action string) *nats.Conn {
 	w.t.Helper()
 	w.serve("amber", action)
 	nc := dialServer(w.t, w.ns)
-	request, err := json.Marshal(map[string]any{"batch": 1, "expires": time.Minute})
+	request, err := json.Marshal(map[string]any{"batch": 2, "expires": time.Minute})
 	if err == nil {
 		_, err = nc.SubscribeSync("pulled.>")
 	}
@@ -70,7 +71,7 @@ func TestAnActionWithoutAWorkerIsSaidToHaveNone(t *testing.T) {
 		return len(rows) == 1 && fmt.Sprint(rows[0].Unserved) == "[build]"
 	})
 
-	// The task goes to a worker that does not claim it: it was there a moment ago.
+	// The task goes to a worker that does not claim it, and waits for another.
 	worker := w.pull("build")
 	w.untilWaiting("[worker] []")
 	worker.Close()
@@ -127,22 +128,24 @@ func TestOutputsInFlightFitAnAnswer(t *testing.T) {
 }
 
 func TestAServerThatDoesNotAnswerMakesNothingUnserved(t *testing.T) {
-	now := time.Now()
-	infos, err := []*jetstream.ConsumerInfo{{Name: "build", NumWaiting: 1}}, error(nil)
-	s := &serving{seen: map[string]time.Time{}, log: slog.New(slog.DiscardHandler)}
-	s.consumers = func(context.Context) ([]*jetstream.ConsumerInfo, error) { return infos, err }
-	if served, known := s.actions(); !known || !served["build"] {
-		t.Errorf("%v, %v", served, known)
-	}
-	infos, err = nil, errors.New("the server is away")
-	s.asked = now.Add(-2 * servingFresh)
-	if served, known := s.actions(); !known || !served["build"] {
-		t.Errorf("a moment later: %v, %v", served, known)
-	}
-	s.told, s.asked, s.seen["build"] = now.Add(-servedFor), time.Time{}, now.Add(-servedFor)
-	if served, known := s.actions(); known || served["build"] {
-		t.Errorf("long after: %v, %v", served, known)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		infos, err := []*jetstream.ConsumerInfo{{Name: "build", NumWaiting: 1}}, error(nil)
+		s := &serving{seen: map[string]time.Time{}, log: slog.New(slog.DiscardHandler)}
+		s.consumers = func(context.Context) ([]*jetstream.ConsumerInfo, error) { return infos, err }
+		if served, known := s.actions(); !known || !served["build"] {
+			t.Errorf("%v, %v", served, known)
+		}
+		infos, err = nil, errors.New("the server is away")
+		s.asked = now.Add(-2 * servingFresh)
+		if served, known := s.actions(); !known || !served["build"] {
+			t.Errorf("a moment later: %v, %v", served, known)
+		}
+		s.told, s.asked, s.seen["build"] = now.Add(-servedFor), time.Time{}, now.Add(-servedFor)
+		if served, known := s.actions(); known || served["build"] {
+			t.Errorf("long after: %v, %v", served, known)
+		}
+	})
 }
 
 func TestAWorkerThatGotATaskAMomentAgoCounts(t *testing.T) {

@@ -49,7 +49,7 @@ func TestAnswersGoBackAsTheyCame(t *testing.T) {
 			t.Fatal("the server does not start")
 		}
 		e, err := New(Config{Dial: func(name string, options ...nats.Option) (*nats.Conn, error) {
-			return nats.Connect(srv.ClientURL(), append(options, nats.Name(name))...)
+			return nats.Connect(srv.ClientURL(), append(options, nats.Name(name), nats.Timeout(testPatience))...)
 		}})
 		if err != nil {
 			t.Fatal(err)

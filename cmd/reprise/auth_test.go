@@ -95,7 +95,7 @@ func revokeConnected(t *testing.T, env []string, url, file string) {
 		t.Fatal(err)
 	}
 	closed := make(chan struct{})
-	nc, err := nats.Connect(url, append(options, nats.ClosedHandler(func(*nats.Conn) { close(closed) }), nats.MaxReconnects(0),
+	nc, err := nats.Connect(url, append(options, nats.Timeout(servePatience), nats.ClosedHandler(func(*nats.Conn) { close(closed) }), nats.MaxReconnects(0),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
 	if err != nil {
 		t.Fatal(err)

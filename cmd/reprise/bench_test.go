@@ -15,7 +15,7 @@ import (
 func TestBenchMeasuresAndTidiesUp(t *testing.T) {
 	j := newJanitor(t)
 	var report benchReport
-	out := j.says(exitOK, "bench --clients 4 --sessions 20 --warm-up 0s --for 200ms --json")
+	out := j.says(exitOK, "bench --clients 4 --sessions 20 --warm-up 0s --for 2s --json")
 	if err := json.Unmarshal([]byte(out), &report); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -31,7 +31,7 @@ func TestBenchMeasuresAndTidiesUp(t *testing.T) {
 		t.Errorf("latencies out of order: %+v", l)
 	}
 	j.says(exitOK, "session list", "no sessions")
-	picture := j.says(exitOK, "bench --clients 1 --sessions 1 --warm-up 10ms --for 100ms --keep", "1 clients, 1 sessions of ada", "commands answered", "half within", "█")
+	picture := j.says(exitOK, "bench --clients 1 --sessions 1 --warm-up 10ms --for 2s --keep", "1 clients, 1 sessions of ada", "commands answered", "half within", "█")
 	if !regexp.MustCompile(`(?m)^ +\S+s  [█▏▎▍▌▋▊▉]+ +\d+\.\d%$`).MatchString(picture) {
 		t.Errorf("there is no histogram:\n%s", picture)
 	}

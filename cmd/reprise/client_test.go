@@ -17,7 +17,7 @@ import (
 // check against a stand-in is checked here against the engine.
 func newClient(t *testing.T, url string) *client.Client {
 	t.Helper()
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, nats.Timeout(servePatience))
 	if err != nil {
 		t.Fatal(err)
 	}

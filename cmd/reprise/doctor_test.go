@@ -148,18 +148,36 @@ func diagnose(t *testing.T, env []string, args ...string) (diagnosis, int) {
 	return d, code
 }
 
+// comesTo asks the doctor until it is content: beside a busy machine a clock looks
+// as if it were off, and a holder comes late.
+func comesTo(t *testing.T, what string, ok func() (diagnosis, bool)) {
+	t.Helper()
+	var last diagnosis
+	defer func() {
+		if t.Failed() {
+			t.Logf("the last diagnosis: %+v", last)
+		}
+	}()
+	eventually(t, what, func() bool {
+		var content bool
+		last, content = ok()
+		return content
+	})
+}
+
 func TestDoctorWorksOnADataDirectoryAndOnAServer(t *testing.T) {
 	home := []string{"HOME=" + t.TempDir(), "REPRISE_OPERATOR=olga"}
-	d, code := diagnose(t, home, "--data", t.TempDir())
-	if code != exitOK || d.Worst != levelOK || len(d.Engines) != 1 || d.Engines[0].Holder != d.Engines[0].Engine || d.Engines[0].Server.Disk == nil {
-		t.Errorf("on a directory: exit %d, %+v", code, d)
-	}
+	data := t.TempDir()
+	comesTo(t, "all is well on a directory", func() (diagnosis, bool) {
+		d, code := diagnose(t, home, "--data", data)
+		return d, code == exitOK && d.Worst == levelOK && len(d.Engines) == 1 && d.Engines[0].Holder == d.Engines[0].Engine && d.Engines[0].Server.Disk != nil
+	})
 	node := startEngine(t, time.Now)
-	d, code = diagnose(t, home, "--nats", node.URL())
-	if code != exitOK || d.Worst != levelWarn || !d.Engines[0].Events.Memory {
-		t.Errorf("on a server in memory: exit %d, %+v", code, d)
-	}
-	d, code = diagnose(t, home, "--nats", node.URL(), "--prefix", "nobody")
+	comesTo(t, "a warning on a server in memory", func() (diagnosis, bool) {
+		d, code := diagnose(t, home, "--nats", node.URL())
+		return d, code == exitOK && d.Worst == levelWarn && d.Engines[0].Events.Memory
+	})
+	d, code := diagnose(t, home, "--nats", node.URL(), "--prefix", "nobody")
 	if code != exitFailed || d.Worst != levelBad || len(d.Engines) != 0 {
 		t.Errorf("where no engine runs: exit %d, %+v", code, d)
 	}

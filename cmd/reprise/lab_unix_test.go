@@ -100,12 +100,16 @@ func (l *lab) spawn(cmd *exec.Cmd) *process {
 	return p
 }
 
+// processPatience is how long a process may take: one of them builds a release, for
+// which nothing may be compiled yet.
+const processPatience = 5 * servePatience
+
 // wait returns the exit code; -1 for a process that a signal ended.
 func (p *process) wait() int {
 	p.t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(2 * servePatience):
+	case <-time.After(processPatience):
 		p.t.Fatalf("%v does not end; it said\n%s\n%s", p.cmd.Args[1:], p.out.String(), p.err.String())
 	}
 	return p.cmd.ProcessState.ExitCode()

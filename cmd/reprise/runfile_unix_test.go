@@ -124,7 +124,7 @@ func TestRunIsKilled(t *testing.T) {
 func TestRunIsLostElsewhere(t *testing.T) {
 	l := newLab(t)
 	s := startServing(t, nil, "--data", l.data, "--listen", "127.0.0.1:0", "--log-level", "error")
-	p := l.start("run", l.write("gate.json", gate), "--id", "g", "--lease", "2s", "--nats", s.url())
+	p := l.start("run", l.write("gate.json", gate), "--id", "g", "--lease", "6s", "--nats", s.url())
 	l.await("1")
 	p.signal(syscall.SIGKILL)
 	p.wants(-1)

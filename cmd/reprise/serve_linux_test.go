@@ -57,7 +57,7 @@ func TestServeSurvivesAFullDisk(t *testing.T) {
 	}
 	dir := smallDisk(t)
 	s := startServing(t, nil, "--data", dir, "--listen", "127.0.0.1:0")
-	nc, err := nats.Connect(s.url())
+	nc, err := nats.Connect(s.url(), nats.Timeout(servePatience))
 	if err != nil {
 		t.Fatal(err)
 	}

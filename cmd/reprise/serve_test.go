@@ -107,7 +107,7 @@ func TestServeInADirectory(t *testing.T) {
 			t.Errorf("the ready line %q does not say %q", s.out.String(), part)
 		}
 	}
-	nc, err := nats.Connect(s.url())
+	nc, err := nats.Connect(s.url(), nats.Timeout(servePatience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -208,7 +208,7 @@ func TestPurgeCanBeStoppedAndGoesOn(t *testing.T) {
 		Results:  func([]contract.CleanupResult) { cancel() },
 		Progress: func(p contract.CleanupProgress) { last = p },
 	})
-	if err != nil || !first.Stopped || first.Purged < resultsAtOnce || first.Purged == all {
+	if err != nil || !first.Stopped || first.Purged == 0 || first.Purged == all {
 		t.Fatalf("the first run: %+v, error %v", first, err)
 	}
 	if last.Total != all || int(last.Done) != first.Purged+first.Failed {
