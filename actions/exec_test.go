@@ -24,9 +24,10 @@ import (
 // bound is how long a test waits for anything.
 const bound = time.Minute
 
-// quick is a configuration whose waits are short.
+// quick is a configuration that waits briefly for what does not end. What was put out
+// is read for as long as a busy machine may take.
 func quick() actions.ExecConfig {
-	return actions.ExecConfig{Grace: 100 * time.Millisecond, PipeWait: 100 * time.Millisecond}
+	return actions.ExecConfig{Grace: 100 * time.Millisecond, PipeWait: bound}
 }
 
 func taskOf(t testing.TB, input any) *worker.Task {
@@ -257,7 +258,9 @@ func TestExecLeavesNothingBehind(t *testing.T) {
 // output open holds nobody up.
 func TestExecDoesNotWaitForStrangers(t *testing.T) {
 	pids := filepath.Join(t.TempDir(), "pids")
-	out, err := actions.Exec(quick())(t.Context(), taskOf(t, actions.ExecInput{
+	cfg := quick()
+	cfg.PipeWait = 2 * time.Second
+	out, err := actions.Exec(cfg)(t.Context(), taskOf(t, actions.ExecInput{
 		Run: `setsid sh -c 'echo $$ >"$PIDS.tmp"; mv "$PIDS.tmp" "$PIDS"; exec sleep 600' & while [ ! -f "$PIDS" ]; do sleep 0.01; done; echo on`, Env: map[string]string{"PIDS": pids},
 	}))
 	raw, readErr := os.ReadFile(pids)

@@ -37,7 +37,7 @@ func startServer(t *testing.T) *nats.Conn {
 	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("the embedded server does not start")
 	}
-	nc, err := nats.Connect("", nats.InProcessServer(srv))
+	nc, err := nats.Connect("", nats.InProcessServer(srv), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func connect(t testing.TB) *nats.Conn {
 	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("the test server did not start")
 	}
-	nc, err := nats.Connect("", nats.InProcessServer(srv))
+	nc, err := nats.Connect("", nats.InProcessServer(srv), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

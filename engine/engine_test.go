@@ -35,7 +35,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) start(change ...func(*Config)) (stop func() error) {
 	h.t.Helper()
 	cfg := Config{Dial: func(name string, options ...nats.Option) (*nats.Conn, error) {
-		return nats.Connect("", append(options, nats.Name(name), nats.InProcessServer(h.ns))...)
+		return nats.Connect("", append(options, nats.Name(name), nats.InProcessServer(h.ns), nats.Timeout(testPatience))...)
 	}}
 	for _, set := range change {
 		set(&cfg)
@@ -331,7 +331,7 @@ func TestStreamThatDoesNotFitIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, err := New(Config{Dial: func(_ string, options ...nats.Option) (*nats.Conn, error) {
-		return nats.Connect("", append(options, nats.InProcessServer(h.ns))...)
+		return nats.Connect("", append(options, nats.InProcessServer(h.ns), nats.Timeout(testPatience))...)
 	}})
 	if err != nil {
 		t.Fatal(err)

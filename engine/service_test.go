@@ -42,7 +42,7 @@ func startServer(t testing.TB, change ...func(*server.Options)) *server.Server {
 
 func dialServer(t testing.TB, ns *server.Server) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("", nats.InProcessServer(ns))
+	nc, err := nats.Connect("", nats.InProcessServer(ns), nats.Timeout(testPatience))
 	if err != nil {
 		t.Fatal(err)
 	}

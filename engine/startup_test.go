@@ -20,7 +20,7 @@ func TestStartsOnAClusterThatIsNotReady(t *testing.T) {
 			f := forgetful.New(h.ns, prefix)
 			h.start(func(c *Config) {
 				c.Dial = func(name string, options ...nats.Option) (*nats.Conn, error) {
-					return nats.Connect("", append(options, nats.Name(name), nats.InProcessServer(f))...)
+					return nats.Connect("", append(options, nats.Name(name), nats.InProcessServer(f), nats.Timeout(testPatience))...)
 				}
 			})
 			h.command("s1", domain.VerbCreate, json.RawMessage(onePlan))

@@ -51,7 +51,7 @@ func (w *workshop) run(change ...func(*Config)) *machine {
 	var conns []*nats.Conn
 	dead := false
 	cfg := Config{Memory: true, Dial: func(name string, options ...nats.Option) (*nats.Conn, error) {
-		nc, err := nats.Connect("", append(options, nats.Name(name), nats.InProcessServer(w.ns))...)
+		nc, err := nats.Connect("", append(options, nats.Name(name), nats.InProcessServer(w.ns), nats.Timeout(testPatience))...)
 		mu.Lock()
 		defer mu.Unlock()
 		if conns = append(conns, nc); err == nil && dead {

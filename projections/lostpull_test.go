@@ -13,7 +13,7 @@ import (
 func TestScanAsksAgain(t *testing.T) {
 	s := serve(t, t.TempDir())
 	f := forgetful.New(s, "$JS.API.CONSUMER.MSG.NEXT.")
-	nc, err := nats.Connect("", nats.InProcessServer(f))
+	nc, err := nats.Connect("", nats.InProcessServer(f), nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

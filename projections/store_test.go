@@ -32,7 +32,7 @@ func serve(t testing.TB, dir string) *server.Server {
 
 func dial(t testing.TB, s *server.Server, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("", append(options, nats.InProcessServer(s))...)
+	nc, err := nats.Connect("", append(options, nats.InProcessServer(s), nats.Timeout(patience))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func streams(t *testing.T) jetstream.JetStream {
 	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("the server does not start")
 	}
-	nc, err := nats.Connect("", nats.InProcessServer(srv))
+	nc, err := nats.Connect("", nats.InProcessServer(srv), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

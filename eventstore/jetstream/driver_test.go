@@ -108,7 +108,7 @@ func TestTimeoutIsUnknown(t *testing.T) {
 	srv := embedded(t)
 	n := onServer(t, srv, true)
 	hasty, err := jetstream.Open(t.Context(), jetstream.Config{
-		Write: dial(t, srv, jetstream.WriteOptions()...), Read: n.read, Names: contract.Default(), Timeout: 200 * time.Millisecond,
+		Write: dial(t, srv, jetstream.WriteOptions()...), Read: n.read, Names: contract.Default(), Timeout: 2 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestTimeoutIsUnknown(t *testing.T) {
 		{record(newKey(1), eventstore.ExpectNew(), "a")},
 		{record(newKey(2), eventstore.ExpectNew(), "a"), record(newKey(3), eventstore.ExpectNew(), "a")},
 	} {
-		if _, err := hasty.Append(t.Context(), records); !errors.Is(err, eventstore.ErrUnknownOutcome) || !strings.Contains(err.Error(), "200ms") {
+		if _, err := hasty.Append(t.Context(), records); !errors.Is(err, eventstore.ErrUnknownOutcome) || !strings.Contains(err.Error(), "2s") {
 			t.Fatalf("the error is %v", err)
 		}
 	}

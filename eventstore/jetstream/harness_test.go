@@ -59,7 +59,7 @@ func embedded(t testing.TB, change ...func(*server.Options)) *server.Server {
 // dial connects within the process.
 func dial(t testing.TB, srv *server.Server, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("", append(opts, nats.InProcessServer(srv))...)
+	nc, err := nats.Connect("", append(opts, nats.InProcessServer(srv), nats.Timeout(patience))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,14 +79,14 @@ func connect(t testing.TB, write, read *nats.Conn, cfg jetstream.StreamConfig, c
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	api, err := js.New(read)
+	api, err := js.New(read, js.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := jetstream.EnsureStream(ctx, api, cfg); err != nil {
 		t.Fatal(err)
 	}
-	config := jetstream.Config{Write: write, Read: read, Names: cfg.Names}
+	config := jetstream.Config{Write: write, Read: read, Names: cfg.Names, Timeout: patience / 3}
 	for _, f := range change {
 		f(&config)
 	}
@@ -120,7 +120,7 @@ func (p inProcess) InProcessConn() (net.Conn, error) { return p.srv.Load().InPro
 
 func dialNext(t testing.TB, srv *atomic.Pointer[server.Server], opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("", append(opts, nats.InProcessServer(inProcess{srv}))...)
+	nc, err := nats.Connect("", append(opts, nats.InProcessServer(inProcess{srv}), nats.Timeout(patience))...)
 	if err != nil {
 		t.Fatal(err)
 	}
