@@ -132,6 +132,10 @@ func (e *embedded) serverOptions() *server.Options {
 		DisableJetStreamBanner: true,
 		NoSigs:                 true,
 		DontListen:             e.opts.Listen == ListenNone,
+		// A subject names its session, and an answer has an inbox of its own: what
+		// matches one is hardly ever asked twice, and to remember it costs a lock
+		// that all connections share.
+		NoSublistCache: true,
 	}
 	host, port, _ := e.opts.address() // validated at the start
 	opts.Host, opts.Port = host, port
