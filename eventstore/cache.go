@@ -5,13 +5,22 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+
+	"reprise/domain"
 )
 
-// cacheShards is the number of parts of the cache with a lock of their own.
-const cacheShards = 64
+const (
+	// cacheShards is the number of parts of the cache with a lock of their own.
+	cacheShards = 64
+	// endedBytes is what sessions that are over may take of such a part: 16 MB in
+	// all. The follower wants them when they end, and a client that asks how it went;
+	// after that they would only be in the way of the garbage collector.
+	endedBytes = 256 << 10
+)
 
 // cache keeps aggregates, the least recently used of which go first once their
-// sizes exceed the bound. Aggregates are immutable, so readers share them.
+// sizes exceed the bound: those that are over have a smaller one of their own.
+// Aggregates are immutable, so readers share them.
 type cache struct {
 	seed         maphash.Seed
 	hits, misses atomic.Uint64
@@ -21,17 +30,24 @@ type cache struct {
 type cacheShard struct {
 	mu      sync.Mutex
 	limit   int64
-	bytes   int64
 	entries map[Key]*list.Element
-	order   *list.List // of *cacheEntry; the front was used last
+	// live and ended have the entries; they are over in the second.
+	live, ended queue
 	// moves counts the commits that were noted while something may have been
 	// read from the store.
 	moves uint64
 }
 
+// queue is entries in the order in which they were used.
+type queue struct {
+	bytes int64
+	order list.List // of *cacheEntry; the front was used last
+}
+
 type cacheEntry struct {
 	agg  Aggregate
 	size int64
+	in   *queue
 }
 
 // entryOf is what an element of a shard's order holds.
@@ -44,7 +60,7 @@ func entryOf(el *list.Element) *cacheEntry {
 func newCache(bytes int64) *cache {
 	c := &cache{seed: maphash.MakeSeed()}
 	for i := range c.shards {
-		c.shards[i] = cacheShard{limit: bytes / cacheShards, entries: map[Key]*list.Element{}, order: list.New()}
+		c.shards[i] = cacheShard{limit: bytes / cacheShards, entries: map[Key]*list.Element{}}
 	}
 	return c
 }
@@ -73,8 +89,9 @@ func (c *cache) peek(key Key) (Aggregate, bool) {
 	if !ok {
 		return Aggregate{}, false
 	}
-	sh.order.MoveToFront(el)
-	return entryOf(el).agg, true
+	e := entryOf(el)
+	e.in.order.MoveToFront(el)
+	return e.agg, true
 }
 
 // put keeps an aggregate that was just appended, unless a newer one is there
@@ -145,26 +162,45 @@ func (c *cache) drop(key Key) {
 
 // set needs the lock.
 func (sh *cacheShard) set(agg Aggregate) {
-	size := aggregateSize(agg)
-	if el, ok := sh.entries[agg.Key]; ok {
-		e := entryOf(el)
-		sh.bytes += size - e.size
-		e.agg, e.size = agg, size
-		sh.order.MoveToFront(el)
-	} else {
-		sh.entries[agg.Key] = sh.order.PushFront(&cacheEntry{agg: agg, size: size})
-		sh.bytes += size
+	size, in := aggregateSize(agg), sh.queue(agg.Session)
+	el, ok := sh.entries[agg.Key]
+	if ok && entryOf(el).in != in {
+		sh.remove(el)
+		ok = false
 	}
-	for sh.bytes > sh.limit && sh.order.Len() > 0 {
-		sh.remove(sh.order.Back())
+	if ok {
+		e := entryOf(el)
+		in.bytes += size - e.size
+		e.agg, e.size = agg, size
+		in.order.MoveToFront(el)
+	} else {
+		sh.entries[agg.Key] = in.order.PushFront(&cacheEntry{agg: agg, size: size, in: in})
+		in.bytes += size
+	}
+	sh.shrink(&sh.ended, min(sh.limit, endedBytes))
+	sh.shrink(&sh.live, sh.limit-sh.ended.bytes)
+}
+
+// queue returns where a session belongs.
+func (sh *cacheShard) queue(s *domain.Session) *queue {
+	if s.Gone != nil || s.State == domain.StateCompleted || s.State == domain.StateCancelled {
+		return &sh.ended
+	}
+	return &sh.live
+}
+
+// shrink needs the lock.
+func (sh *cacheShard) shrink(q *queue, limit int64) {
+	for q.bytes > limit && q.order.Len() > 0 {
+		sh.remove(q.order.Back())
 	}
 }
 
 // remove needs the lock.
 func (sh *cacheShard) remove(el *list.Element) {
 	e := entryOf(el)
-	sh.order.Remove(el)
-	sh.bytes -= e.size
+	e.in.order.Remove(el)
+	e.in.bytes -= e.size
 	delete(sh.entries, e.agg.Key)
 }
 
@@ -174,7 +210,7 @@ func (c *cache) stats() Stats {
 	for i := range c.shards {
 		sh := &c.shards[i]
 		sh.mu.Lock()
-		st.CacheBytes += sh.bytes
+		st.CacheBytes += sh.live.bytes + sh.ended.bytes
 		st.CacheLimit += max(sh.limit, 0)
 		st.CacheSessions += len(sh.entries)
 		sh.mu.Unlock()

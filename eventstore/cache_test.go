@@ -92,6 +92,39 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+func TestCacheKeepsFewSessionsThatAreOver(t *testing.T) {
+	c := newCache(cacheShards * 16 * endedBytes)
+	over := func(id string, state domain.State) Aggregate {
+		agg := cached(id, 1, 20_000)
+		agg.Session.State = state
+		return agg
+	}
+	for _, state := range []domain.State{domain.StateRunning, domain.StateFailed} {
+		for i := range 500 {
+			c.put(over(fmt.Sprint(state, i), state))
+		}
+	}
+	for i := range 2000 {
+		id := fmt.Sprint("s", i)
+		c.put(over(id, domain.StateRunning))
+		c.put(over(id, []domain.State{domain.StateCompleted, domain.StateCancelled}[i%2]))
+		if _, ok := c.peek(cached(id, 0, 0).Key); !ok {
+			t.Fatal("a session that has just ended is gone")
+		}
+	}
+	for _, state := range []domain.State{domain.StateRunning, domain.StateFailed} {
+		for i := range 500 {
+			if _, ok := c.peek(cached(fmt.Sprint(state, i), 0, 0).Key); !ok {
+				t.Fatalf("a session that is %s had to go for those that are over", state)
+			}
+		}
+	}
+	st := c.stats()
+	if ended := st.CacheBytes - 1000*aggregateSize(cached("s", 1, 20_000)); ended > cacheShards*endedBytes || ended < cacheShards*endedBytes/4 {
+		t.Errorf("%d bytes are of sessions that are over; at most %d should be, and most of them used", ended, cacheShards*endedBytes)
+	}
+}
+
 func TestCacheIsShared(t *testing.T) {
 	c := newCache(1 << 16)
 	var wg sync.WaitGroup
