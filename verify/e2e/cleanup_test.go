@@ -174,7 +174,9 @@ func purgeAndKill(t *testing.T, dir string, after int, gone map[string]bool) {
 	request.Concurrency = 8
 	_, _ = p.operate(process.whileAlive(t), contract.AdminPurge, request, func(m contract.CleanupMessage) {
 		for _, r := range m.Results {
-			gone[r.Session] = r.Outcome == contract.OutcomePurged
+			if r.Outcome == contract.OutcomePurged {
+				gone[r.Session] = true
+			}
 		}
 	})
 	process.died(t)

@@ -95,10 +95,11 @@ func freePorts(t *testing.T, n int) []int {
 func onCluster(t *testing.T) *house {
 	t.Helper()
 	urls := cluster(t)
-	_, err := dial(t, urls, "ada").stream(t).CreateObjectStore(bounded(t), jetstream.ObjectStoreConfig{Bucket: "attic", Replicas: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := dial(t, urls, "ada").stream(t)
+	eventually(t, func() error { // a server that has just joined may have no room yet
+		_, err := js.CreateOrUpdateObjectStore(bounded(t), jetstream.ObjectStoreConfig{Bucket: "attic", Replicas: 3})
+		return err
+	})
 	return &house{archive: "bucket:attic", args: []string{"--nats", urls, "--replicas", "3"}}
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,14 +36,37 @@ type crew struct {
 	errs    []error
 }
 
+// address leads connections to where a server is now: while it is down, its port may
+// become somebody else's.
+type address struct{ at atomic.Value }
+
+// Dial connects to the server, whatever address is asked for.
+func (a *address) Dial(network, _ string) (net.Conn, error) {
+	at := a.at.Load().(string)
+	if at == "" {
+		return nil, errors.New("the server is down")
+	}
+	return net.DialTimeout(network, at, patience)
+}
+
+// moved says where the server is from now on; an empty URL means nowhere.
+func (a *address) moved(t *testing.T, to string) {
+	t.Helper()
+	u, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.at.Store(u.Host)
+}
+
 // employ runs workers until the end of the test.
-func employ(t *testing.T, url string) *crew {
+func employ(t *testing.T, url string, options ...nats.Option) *crew {
 	t.Helper()
 	c := &crew{running: map[string]bool{}, runs: map[string]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for range dispatchWorkers {
-		nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(lookAgain))
+		nc, err := nats.Connect(url, append(options, nats.Timeout(patience), nats.MaxReconnects(-1), nats.ReconnectWait(lookAgain))...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,15 +154,14 @@ func TestKilledEnginesDispatch(t *testing.T) { //nolint:tparallel // the two bes
 	t.Run("one embedded", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
-		p := embedded(t, dir)
-		at, err := url.Parse(p.url)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p, server := embedded(t, dir), &address{}
+		server.moved(t, p.url)
 		killDispatchers(t, p.url, func(int) {
+			server.moved(t, "")
 			p.kill(t)
-			p = serve(t, "--data", dir, "--listen", at.Host)
-		})
+			p = embedded(t, dir)
+			server.moved(t, p.url)
+		}, nats.SetCustomDialer(server))
 	})
 	t.Run("two on one server", func(t *testing.T) {
 		t.Parallel()
@@ -152,9 +176,9 @@ func TestKilledEnginesDispatch(t *testing.T) { //nolint:tparallel // the two bes
 }
 
 // killDispatchers makes sessions in rounds and calls kill within each.
-func killDispatchers(t *testing.T, url string, kill func(round int)) {
+func killDispatchers(t *testing.T, url string, kill func(round int), options ...nats.Option) {
 	t.Helper()
-	p, c := dial(t, url, "ada"), employ(t, url)
+	p, c := dial(t, url, "ada", options...), employ(t, url, options...)
 	var ids []string
 	for round := range dispatchRounds {
 		for range dispatchSessions {

@@ -125,7 +125,7 @@ func badQueries(t *testing.T, p *peer) {
 		{contract.QueryList, object{}, domain.CodeInvalid, []string{contract.HeaderMinPosition, "yesterday"}},
 		{contract.QueryList, object{}, domain.CodeInvalid, []string{contract.HeaderMinPosition, "other:1"}},
 	} {
-		a, err := p.ask(p.names.Query(p.user, q.name), q.body, headers(q.head...))
+		a, err := p.settled(p.names.Query(p.user, q.name), q.body, headers(q.head...), q.code)
 		if err != nil {
 			t.Fatalf("%d, %s: %v", i, q.name, err)
 		}

@@ -55,7 +55,7 @@ func alike(t *testing.T, p *peer, subject func(session string) string, body func
 	const theirs, nobodys = "treasure", "nobodies"
 	var got [2]answer
 	for i, session := range []string{theirs, nobodys} {
-		a, err := p.ask(subject(session), body(session), headersFor(subject(session)))
+		a, err := p.settled(subject(session), body(session), headersFor(subject(session)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -238,7 +239,7 @@ func completes(t *testing.T, p *peer, r contract.CleanupRequest) {
 // operator asks for something that has one answer.
 func (p *peer) operator(t *testing.T, name string) []byte {
 	t.Helper()
-	a, err := p.ask(p.names.Admin("olga", name), nil, nil)
+	a, err := p.settled(p.names.Admin("olga", name), nil, nil)
 	if err != nil || a.refusal != nil {
 		t.Fatalf("%s: %v %+v", name, err, a.refusal)
 	}
@@ -293,7 +294,7 @@ func checkRemoved(t *testing.T, p *peer, ids []string) {
 	t.Helper()
 	for _, id := range ids {
 		p.refused(t, id, domain.VerbCreate, plan("compile"), domain.CodeGone)
-		a, err := p.ask(p.names.Query(p.user, contract.QueryGet), object{"session": id}, nil)
+		a, err := p.settled(p.names.Query(p.user, contract.QueryGet), object{"session": id}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -459,6 +460,16 @@ var errRefused = errors.New("refused")
 // same command ids.
 func (p *peer) deleteAll(ctx context.Context, ids []string) error {
 	for _, id := range slices.Backward(ids) {
+		if err := p.deleteOne(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteOne deletes a session, and asks again where the answer hints at it.
+func (p *peer) deleteOne(ctx context.Context, id string) error {
+	for {
 		msg, err := p.nc.RequestMsgWithContext(ctx, &nats.Msg{
 			Subject: p.names.Command(p.user, id, domain.VerbDelete), Data: []byte(`{"force":true}`),
 			Header: headers(contract.HeaderCommandID, "delete-"+id),
@@ -467,12 +478,12 @@ func (p *peer) deleteAll(ctx context.Context, ids []string) error {
 			return err
 		}
 		a, err := read(msg)
-		if err != nil {
+		switch {
+		case err != nil || a.refusal == nil:
 			return err
-		}
-		if a.refusal != nil {
+		case a.refusal.RetryAfter == 0:
 			return fmt.Errorf("delete %s: %w: %s", id, errRefused, a.refusal.Message)
 		}
+		<-time.After(50 * time.Millisecond)
 	}
-	return nil
 }

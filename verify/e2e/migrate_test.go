@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -79,33 +78,24 @@ func makeSessions(t *testing.T, p *peer) {
 	p.accept(t, fmt.Sprintf("moved-%d", movedSessions-1), domain.VerbDelete, `{"force":true}`)
 }
 
-// request sends a command as a plain client does.
-func (p *peer) request(session string, verb domain.Verb, body string) (*nats.Msg, error) {
-	return p.nc.Request(p.names.Command(p.user, session, verb), []byte(body), patience)
-}
-
+// accept sends a command as a plain client does, until it is accepted.
 func (p *peer) accept(t *testing.T, session string, verb domain.Verb, body string) {
 	t.Helper()
-	m, err := p.request(session, verb, body)
-	if err != nil || m.Header.Get(contract.HeaderError) != "" {
-		t.Errorf("%s %s: %v, %v", verb, session, m, err)
+	if a, err := p.patiently(p.names.Command(p.user, session, verb), body, nil); err != nil || a.refusal != nil {
+		t.Errorf("%s %s: %+v, %v", verb, session, a.refusal, err)
 	}
 }
 
 func (p *peer) refuse(t *testing.T, session string, verb domain.Verb) contract.Error {
 	t.Helper()
-	var refusal contract.Error
-	m, err := p.request(session, verb, `{"set":{"a":"b"}}`)
-	if err == nil && m.Header.Get(contract.HeaderError) == "" {
+	a, err := p.ask(p.names.Command(p.user, session, verb), `{"set":{"a":"b"}}`, nil)
+	if err == nil && a.refusal == nil {
 		err = errors.New("it was accepted")
-	}
-	if err == nil {
-		err = json.Unmarshal(m.Data, &refusal)
 	}
 	if err != nil {
 		t.Fatalf("%s %s: %v", verb, session, err)
 	}
-	return refusal
+	return *a.refusal
 }
 
 // killMigration begins a migration that kills itself once a part is there.
@@ -124,7 +114,7 @@ func killMigration(t *testing.T, from, to string) {
 
 func eventsAt(t *testing.T, url string) jetstream.Stream {
 	t.Helper()
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

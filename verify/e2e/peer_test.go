@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,9 +29,9 @@ type peer struct {
 }
 
 // dial connects a client; it is closed at the end of the test.
-func dial(t *testing.T, url, user string) *peer {
+func dial(t *testing.T, url, user string, options ...nats.Option) *peer {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(lookAgain))
+	nc, err := nats.Connect(url, append(options, nats.Timeout(patience), nats.MaxReconnects(-1), nats.ReconnectWait(lookAgain))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,9 +97,15 @@ func (p *peer) patiently(subject string, body any, h nats.Header) (answer, error
 		}
 		h.Set(contract.HeaderCommandID, rand.Text())
 	}
+	return p.settled(subject, body, h)
+}
+
+// settled asks until the answer is no hint to ask again, unless it has a code that
+// is waited for.
+func (p *peer) settled(subject string, body any, h nats.Header, codes ...domain.Code) (answer, error) {
 	for deadline := time.Now().Add(patience); ; {
 		a, err := p.ask(subject, body, h)
-		if err != nil || a.refusal == nil || a.refusal.RetryAfter == 0 || time.Now().After(deadline) {
+		if err != nil || a.refusal == nil || a.refusal.RetryAfter == 0 || slices.Contains(codes, a.refusal.Code) || time.Now().After(deadline) {
 			return a, err
 		}
 		<-time.After(a.refusal.RetryAfter.Std())
@@ -143,7 +150,7 @@ func (p *peer) do(t *testing.T, session string, verb domain.Verb, body any, pair
 // refused is send for a command that must be refused.
 func (p *peer) refused(t *testing.T, session string, verb domain.Verb, body any, code domain.Code, pairs ...string) contract.Error {
 	t.Helper()
-	a, err := p.send(session, verb, body, headers(pairs...))
+	a, err := p.settled(p.names.Command(p.user, session, verb), body, headers(pairs...), code)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +176,7 @@ func (p *peer) labour(worker, session, step string, verb domain.Verb, attempt in
 	if attempt > 0 {
 		body["attempt"] = attempt
 	}
-	a, err := p.ask(p.names.Worker(worker, "work", p.user, session, verb), body, nil)
+	a, err := p.patiently(p.names.Worker(worker, "work", p.user, session, verb), body, nil)
 	if err == nil && a.refusal == nil {
 		err = json.Unmarshal(a.msg.Data, &a.reply)
 	}
