@@ -49,7 +49,7 @@ test: ## Test every module with the race detector
 	$(GO) test -race -timeout 30m work
 	@# What nats-server's own races would disturb, or is too slow with the
 	@# detector; see the skips in there.
-	$(GO) test -run 'FullDisk|RunRecovers|Overload' ./natsnode ./cmd/reprise ./verify/e2e
+	$(GO) test -timeout 30m -run 'FullDisk|RunRecovers|Overload' ./natsnode ./cmd/reprise ./verify/e2e
 
 .PHONY: timing
 timing: ## Hold deadlines to 250 ms; on a machine that does nothing else

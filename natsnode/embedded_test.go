@@ -112,7 +112,7 @@ func TestStorageLimit(t *testing.T) {
 
 func TestListensForOtherProcesses(t *testing.T) {
 	n := start(t, Options{Memory: true, Listen: "0.0.0.0:0"})
-	nc, err := nats.Connect(n.URL())
+	nc, err := nats.Connect(n.URL(), nats.Timeout(testPatience))
 	if err != nil {
 		t.Fatalf("a plain client at %s: %v", n.URL(), err)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -54,7 +56,7 @@ func startCluster(t *testing.T, ports []int) []*server.Server {
 	servers := make([]*server.Server, len(ports))
 	for i, port := range ports {
 		srv, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: storeDir(t), NoSigs: true, NoLog: true,
 			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port}, Routes: routes,
 		})
 		if err != nil {
@@ -73,6 +75,17 @@ func startCluster(t *testing.T, ports []int) []*server.Server {
 		}
 	}
 	return servers
+}
+
+// storeDir is a directory for the store of one server of a cluster: some of them still
+// write a file when they say that they have shut down.
+func storeDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "store")
+	t.Cleanup(func() {
+		eventually(t, "the store is removed", func() bool { return os.RemoveAll(dir) == nil })
+	})
+	return dir
 }
 
 // eventually polls until the condition holds.

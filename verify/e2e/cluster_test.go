@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -41,7 +43,7 @@ func startCluster(t *testing.T, ports []int) []string {
 	for i, port := range ports {
 		srv, err := server.NewServer(&server.Options{
 			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: t.TempDir(), Routes: routes,
+			JetStream: true, StoreDir: storeDir(t), Routes: routes,
 			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port},
 		})
 		if err != nil {
@@ -74,6 +76,17 @@ func startCluster(t *testing.T, ports []int) []string {
 		return fmt.Errorf("the cluster has no leader of %d", len(servers))
 	})
 	return urls
+}
+
+// storeDir is a directory for the store of one server of a cluster: some of them still
+// write a file when they say that they have shut down.
+func storeDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "store")
+	t.Cleanup(func() {
+		eventually(t, func() error { return os.RemoveAll(dir) })
+	})
+	return dir
 }
 
 // freePorts finds ports of the loopback that nobody listens on.
