@@ -11,16 +11,21 @@ import (
 
 // Nearly all that a server allocates is gone when its answer is sent, so the
 // collector runs less often than Go's 100 %: at 300 % a command costs about a
-// seventh less. Where much is alive that would be much garbage: with a million
-// sessions 3 GB live, and 300 % would take 12. So garbage is bounded to a part of
-// the machine's memory, and so is the whole.
+// seventh less where many sessions are at hand. Where what is alive is mostly the
+// server's blocks, which have no pointers to follow, a collection is cheap, and
+// garbage would only take memory: so the percentage is the one at which collecting
+// costs a twentieth of the processor, up to 300. Where much is alive that would be
+// much garbage: with a million sessions 3 GB live, and 300 % would take 12. So
+// garbage is bounded to a part of the machine's memory, and so is the whole.
 const (
 	collectAt      = 300
+	cheapCollectAt = 75 // the least where it is the cost that says
 	leastCollectAt = 25
+	collectCost    = 0.05
 	garbageShare   = 10 // a tenth of it
 	memoryShare    = 2  // half of it
 	noMemoryData   = 0
-	// retuneEvery is how often the bound on garbage is looked at.
+	// retuneEvery is how often the percentage is looked at.
 	retuneEvery = time.Second
 )
 
@@ -36,11 +41,18 @@ func tuneMemory(getenv func(string) string) bool {
 	return true
 }
 
-// keepTuned keeps garbage within its bound, for as long as the process runs.
+// keepTuned keeps garbage and the cost of collecting it within their bounds, for as
+// long as the process runs.
 func keepTuned() {
 	percent, most := collectAt, uint64(machineMemory()/garbageShare)
+	last := collections()
 	for range time.Tick(retuneEvery) {
-		if want := percentFor(liveHeap(), most); want != percent {
+		now := collections()
+		if now.cycles == last.cycles {
+			continue // nothing is known that was not
+		}
+		want := min(percentAt(percent, now.since(last)), percentFor(now.live, most))
+		if last = now; want != percent {
 			percent = want
 			debug.SetGCPercent(percent)
 		}
@@ -56,14 +68,44 @@ func percentFor(live, most uint64) int {
 	return int(min(max(most*100/live, leastCollectAt), collectAt))
 }
 
-// liveHeap is how many bytes the last collection has left.
-func liveHeap() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(sample)
-	if sample[0].Value.Kind() != metrics.KindUint64 {
+// percentAt is the percentage at which collecting costs collectCost, if it has had
+// this share at percent: twice the garbage is collected half as often. It goes half
+// of the way there, since one collection is not like another.
+func percentAt(percent int, share float64) int {
+	want := float64(percent) * share / collectCost
+	return int(min(max((float64(percent)+want)/2, cheapCollectAt), collectAt))
+}
+
+// collected is what the collector has done since the process started.
+type collected struct {
+	cycles, live  uint64 // live is what the last one has left, in bytes
+	cost, program float64
+}
+
+// since returns the collector's share of the processor since another time.
+func (c collected) since(last collected) float64 {
+	cost, program := c.cost-last.cost, c.program-last.program
+	if cost+program <= 0 {
 		return 0
 	}
-	return sample[0].Value.Uint64()
+	return cost / (cost + program)
+}
+
+// collections reads what the collector has done, in seconds of processors. What it
+// does on one that has nothing else to do costs nothing.
+func collections() collected {
+	s := []metrics.Sample{
+		{Name: "/gc/cycles/automatic:gc-cycles"},
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/cpu/classes/gc/total:cpu-seconds"},
+		{Name: "/cpu/classes/gc/mark/idle:cpu-seconds"},
+		{Name: "/cpu/classes/user:cpu-seconds"},
+	}
+	metrics.Read(s)
+	return collected{
+		cycles: s[0].Value.Uint64(), live: s[1].Value.Uint64(),
+		cost: s[2].Value.Float64() - s[3].Value.Float64(), program: s[4].Value.Float64(),
+	}
 }
 
 // machineMemory is how much memory this process may have, in bytes, as Linux

@@ -42,9 +42,39 @@ func TestGarbageIsBounded(t *testing.T) {
 			t.Errorf("%d MB live: collected at %d %%, not %d", live>>20, got, want)
 		}
 	}
+}
+
+func TestGarbageIsCollectedAsOftenAsItsCostAllows(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		percent int
+		share   float64
+		want    int
+	}{
+		{"dear: more garbage, up to the bound", collectAt, 0.12, collectAt},
+		{"as dear as it may be", 200, collectCost, 200},
+		{"half of that: half of the garbage, in steps", 200, collectCost / 2, 150},
+		{"twice that", 100, 2 * collectCost, 150},
+		{"next to nothing: down to the bound", 80, 0.001, cheapCollectAt},
+	} {
+		if got := percentAt(c.percent, c.share); got != c.want {
+			t.Errorf("%s: %d %%, not %d", c.name, got, c.want)
+		}
+	}
+}
+
+func TestWhatTheCollectorHasDoneIsRead(t *testing.T) {
+	before := collections()
 	runtime.GC()
-	if live := liveHeap(); live == 0 || live > 1<<30 {
-		t.Errorf("%d bytes are live", live)
+	after := collections()
+	if after.live == 0 || after.live > 1<<30 {
+		t.Errorf("%d bytes are live", after.live)
+	}
+	if share := after.since(before); share <= 0 || share > 1 {
+		t.Errorf("the collector had %g of the processor", share)
+	}
+	if share := after.since(after); share != 0 {
+		t.Errorf("in no time it had %g", share)
 	}
 }
 
