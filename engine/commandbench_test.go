@@ -143,7 +143,7 @@ func (b *bench) running(id, plan string) {
 }
 
 // testPatience is how long until polls; a machine that runs all tests at once is slow.
-const testPatience = time.Minute
+const testPatience = 3 * time.Minute
 
 // until polls for a condition with a deadline.
 func until(t testing.TB, what string, holds func() bool) {
