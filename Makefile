@@ -14,6 +14,8 @@ COUNT ?= 1
 BASELINE = bench/results/baseline.txt
 # How long the soak goes on; REPRISE_SOAK_SEED takes the seed of an earlier one.
 SOAK ?= 3m
+# How many servers of a cluster are killed then, one after the other.
+CLUSTER_ROUNDS ?= 6
 
 # Which peers bench-peers measures (none named: all), how often, and its other
 # flags; see bench/README.md.
@@ -125,6 +127,7 @@ bench-peers: ## Measure Reprise beside other engines, or PEERS of them, ROUNDS t
 .PHONY: soak
 soak: ## Kill engines and workers under load for SOAK, then check it all
 	REPRISE_SOAK=$(SOAK) $(GO) test -count=1 -timeout 30m -v -run TestSoak ./verify/soak
+	REPRISE_CLUSTER_ROUNDS=$(CLUSTER_ROUNDS) $(GO) test -count=1 -timeout 30m -v -run TestLostServers ./verify/e2e
 
 .PHONY: growth
 growth: build ## Measure and draw how figures change with sessions, histories and clients

@@ -30,8 +30,10 @@ func endOf(js jetstream.JetStream, cfg KVConfig) func(context.Context) (uint64, 
 			return 0, err
 		}
 		var answer struct {
-			Error   *jetstream.APIError
-			Message struct{ Seq uint64 }
+			Error   *jetstream.APIError `json:"error"`
+			Message struct {
+				Seq uint64 `json:"seq"`
+			} `json:"message"`
 		}
 		err = json.Unmarshal(msg.Data, &answer)
 		switch {

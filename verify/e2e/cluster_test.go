@@ -1,16 +1,10 @@
 package e2e
 
 import (
-	"fmt"
+	"context"
 	"net"
-	"net/url"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reprise/contract"
@@ -18,75 +12,10 @@ import (
 	"reprise/internal/killpoint"
 )
 
-// cluster starts three servers that listen to each other on the loopback alone,
-// and returns their URLs. Somebody else may take a port before they do: then others
-// are tried.
+// cluster starts three servers and returns their URLs.
 func cluster(t *testing.T) string {
 	t.Helper()
-	for range 5 {
-		if urls := startCluster(t, freePorts(t, 3)); urls != nil {
-			return strings.Join(urls, ",")
-		}
-	}
-	t.Fatal("no cluster starts")
-	return ""
-}
-
-// startCluster returns nil if a server can't have its port.
-func startCluster(t *testing.T, ports []int) []string {
-	t.Helper()
-	var routes []*url.URL
-	for _, port := range ports {
-		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
-	}
-	servers := make([]*server.Server, len(ports))
-	for i, port := range ports {
-		srv, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: storeDir(t), Routes: routes,
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv.Start()
-		servers[i] = srv
-	}
-	shutdown := func() {
-		for _, srv := range servers {
-			srv.Shutdown()
-			srv.WaitForShutdown()
-		}
-	}
-	var urls []string
-	for _, srv := range servers {
-		if !srv.ReadyForConnections(patience / 3) {
-			shutdown()
-			return nil
-		}
-		urls = append(urls, srv.ClientURL())
-	}
-	t.Cleanup(shutdown)
-	eventually(t, func() error {
-		if slices.ContainsFunc(servers, func(s *server.Server) bool {
-			return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers)
-		}) {
-			return nil
-		}
-		return fmt.Errorf("the cluster has no leader of %d", len(servers))
-	})
-	return urls
-}
-
-// storeDir is a directory for the store of one server of a cluster: some of them still
-// write a file when they say that they have shut down.
-func storeDir(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "store")
-	t.Cleanup(func() {
-		eventually(t, func() error { return os.RemoveAll(dir) })
-	})
-	return dir
+	return newFleet(t).urls()
 }
 
 // freePorts finds ports of the loopback that nobody listens on.
@@ -109,8 +38,10 @@ func onCluster(t *testing.T) *house {
 	t.Helper()
 	urls := cluster(t)
 	js := dial(t, urls, "ada").stream(t)
-	eventually(t, func() error { // a server that has just joined may have no room yet
-		_, err := js.CreateOrUpdateObjectStore(bounded(t), jetstream.ObjectStoreConfig{Bucket: "attic", Replicas: 3})
+	eventually(t, func() error { // a request to servers that are new to each other may get lost
+		ctx, cancel := context.WithTimeout(bounded(t), patience/10)
+		defer cancel()
+		_, err := js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "attic", Replicas: fleetSize})
 		return err
 	})
 	return &house{archive: "bucket:attic", args: []string{"--nats", urls, "--replicas", "3"}}

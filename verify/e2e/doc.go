@@ -12,6 +12,9 @@
 //	queue_test.go     fire-and-forget
 //	load_test.go      clients that create and command as fast as they can
 //	cluster_test.go   cleanup on three replicas
+//	fleet_test.go     the servers of a cluster, each in a process of its own
+//	town_test.go      users, workers and engines on a cluster, and what must hold
+//	lostserver_test.go servers that are lost under that load
 //	doctor_test.go    reprise doctor, with credentials and on a cluster
 //	stop_test.go      SIGTERM and SIGKILL under load
 //	killpoints_test.go SIGKILL at every point of a purge and a delete

@@ -12,7 +12,12 @@ import (
 // binaryVariable names the binary under test for all tests.
 const binaryVariable = "REPRISE_E2E_BINARY"
 
-func TestMain(m *testing.M) { os.Exit(runAll(m)) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(berthVariable); text != "" {
+		os.Exit(runServer(text))
+	}
+	os.Exit(runAll(m))
+}
 
 // runAll builds the binary, runs the tests on it and removes it.
 func runAll(m *testing.M) int {
