@@ -52,7 +52,7 @@ func (n *Node) Dial(name string, opts ...nats.Option) (*nats.Conn, error) {
 	if n.isClosed() {
 		return nil, ErrClosed
 	}
-	all := append(n.watched(name), n.dialOptions()...)
+	all := append(append(n.watched(name), nats.Timeout(connectTimeout)), n.dialOptions()...)
 	nc, err := nats.Connect(n.dialURL(), append(all, opts...)...)
 	if err != nil {
 		return nil, unreachable(n.URL(), err)

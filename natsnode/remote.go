@@ -26,6 +26,9 @@ const (
 	leaderPatience = 30 * time.Second
 	// leaderPause lies between two tries.
 	leaderPause = 250 * time.Millisecond
+	// connectTimeout is how long one server may take to let a connection in. The
+	// library's 2 s are short for a machine that is busy.
+	connectTimeout = 5 * time.Second
 	// codeNoLeader is what a server of a cluster says while that has no leader
 	// (JSClusterNotAvailErr in nats-server's errors).
 	codeNoLeader jetstream.ErrorCode = 10008
@@ -93,7 +96,7 @@ func Dial(r Remote, name string, opts ...nats.Option) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := append([]nats.Option{nats.Name(name)}, t.options...)
+	all := append([]nats.Option{nats.Name(name), nats.Timeout(connectTimeout)}, t.options...)
 	nc, err := nats.Connect(t.url, append(all, opts...)...)
 	if err != nil {
 		return nil, unreachable(t.shown(), err)
@@ -174,7 +177,7 @@ func (t *target) check(ctx context.Context) error {
 			cancel(err)
 		}
 	})
-	nc, err := nats.Connect(t.url, append([]nats.Option{nats.Name("reprise check"), denied}, t.options...)...)
+	nc, err := nats.Connect(t.url, append([]nats.Option{nats.Name("reprise check"), nats.Timeout(connectTimeout), denied}, t.options...)...)
 	if err != nil {
 		return unreachable(t.shown(), err)
 	}
