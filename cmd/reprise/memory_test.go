@@ -64,14 +64,15 @@ func TestGarbageIsCollectedAsOftenAsItsCostAllows(t *testing.T) {
 }
 
 func TestWhatTheCollectorHasDoneIsRead(t *testing.T) {
-	before := collections()
-	runtime.GC()
-	after := collections()
+	before, after := collections(), collected{}
+	eventually(t, "the collector has its share", func() bool { // the runtime estimates times, and may correct them
+		runtime.GC()
+		after = collections()
+		share := after.since(before)
+		return share > 0 && share <= 1
+	})
 	if after.live == 0 || after.live > 1<<30 {
 		t.Errorf("%d bytes are live", after.live)
-	}
-	if share := after.since(before); share <= 0 || share > 1 {
-		t.Errorf("the collector had %g of the processor", share)
 	}
 	if share := after.since(after); share != 0 {
 		t.Errorf("in no time it had %g", share)
