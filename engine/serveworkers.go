@@ -16,8 +16,9 @@ const (
 	// serveVerb ends the subject on which workers ask where to pull.
 	serveVerb = "serve"
 	// taskAckWait is when the server offers a task again that a worker took and
-	// said nothing about. Its lease does not hang on it.
-	taskAckWait = 30 * time.Second
+	// said nothing about: one that was on its way over a connection that broke waits
+	// that long. Workers claim at once, and a claim that is late does no harm.
+	taskAckWait = 10 * time.Second
 	// maxTaken is how many tasks of one action are with workers at once, taken
 	// and not yet claimed.
 	maxTaken = 4096

@@ -161,3 +161,17 @@ func TestAWorkerThatGotATaskAMomentAgoCounts(t *testing.T) {
 		t.Error("a consumer of which nobody ever got a task counts")
 	}
 }
+
+// TestTaskThatGotLostIsOfferedAgain: a task that was on its way to a worker whose
+// server was lost is offered again long before a lease would be over.
+func TestTaskThatGotLostIsOfferedAgain(t *testing.T) {
+	w := newWorkshop(t)
+	w.start()
+	info, err := w.serve("amber", "work").Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wait := info.Config.AckWait; wait <= 0 || wait > defaultLease/2 {
+		t.Errorf("it is offered again after %s", wait)
+	}
+}
