@@ -104,6 +104,6 @@ func TestDoctorWithCredentials(t *testing.T) {
 func doctorOnCluster(t *testing.T, urls string, engines int) {
 	t.Helper()
 	awaitDoctor(t, engines, func(e contract.EngineReport) bool {
-		return e.Holder != "" && e.Events.Replicas == 3 && e.Events.Leader != "" && e.Server.Cluster == "test"
+		return e.Holder != "" && e.Events.Replicas == 3 && e.Events.Leader != "" && strings.HasPrefix(e.Server.Cluster, "test-")
 	}, "", "--nats", urls)
 }

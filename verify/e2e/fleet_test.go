@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
@@ -50,6 +52,9 @@ func runServer(text string) int {
 		os.Exit(1)
 	}()
 	srv.Start()
+	if !srv.ReadyForConnections(patience) { // it says nothing of a port that it can't have
+		return 1
+	}
 	srv.WaitForShutdown()
 	return 0
 }
@@ -57,7 +62,7 @@ func runServer(text string) int {
 func (b berth) options() *server.Options {
 	o := &server.Options{
 		ServerName: b.Name, Host: "127.0.0.1", Port: b.Client, HTTPHost: "127.0.0.1", HTTPPort: b.Monitor, NoLog: true,
-		JetStream: true, StoreDir: b.Dir, Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: b.Route},
+		JetStream: true, StoreDir: b.Dir, Cluster: server.ClusterOpts{Name: "test-" + strconv.Itoa(b.Routes[0]), Host: "127.0.0.1", Port: b.Route},
 	}
 	for _, port := range b.Routes {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
@@ -88,8 +93,7 @@ func newFleet(t *testing.T) *fleet {
 	for range 5 {
 		f := designFleet(t, freePorts(t, 3*fleetSize))
 		t.Cleanup(f.killAll)
-		if f.startAll(t) {
-			f.awaitLeader(t)
+		if f.startAll(t) && f.elects() {
 			return f
 		}
 		f.killAll()
@@ -123,13 +127,16 @@ func (f *fleet) startAll(t *testing.T) bool {
 	return true
 }
 
-// start starts a server again.
+// start starts a server again, once nobody else has one of its ports.
 func (f *fleet) start(t *testing.T, i int) {
 	t.Helper()
-	f.launch(t, i)
-	if !f.awaitServer(t, i) {
-		t.Fatalf("server %d does not start again", i)
-	}
+	eventually(t, func() error {
+		f.launch(t, i)
+		if !f.awaitServer(t, i) {
+			return fmt.Errorf("server %d does not start again", i)
+		}
+		return nil
+	})
 }
 
 func (f *fleet) launch(t *testing.T, i int) {
@@ -210,24 +217,30 @@ func (f *fleet) urls() string {
 	return strings.Join(all, ",")
 }
 
-// awaitLeader waits until every server knows which one leads all of them.
-func (f *fleet) awaitLeader(t *testing.T) {
-	t.Helper()
-	eventually(t, func() error {
-		for i := range f.servers {
-			m, err := f.meta(i)
-			if err != nil {
-				return err
-			}
-			if first, err := f.meta(0); err != nil || m.Leader == "" || m.Leader != first.Leader || m.Size != fleetSize {
-				return fmt.Errorf("to server %d it is %q that leads %d servers, to the first one %q (error %w)", i, m.Leader, m.Size, first.Leader, err)
-			}
-			if m.Leader == f.berths[i].Name && !m.followed() {
-				return fmt.Errorf("server %d leads %+v", i, m.Replicas)
-			}
+// elects reports whether every server comes to know which one leads all of them. One
+// that could not have its port for the others never does.
+func (f *fleet) elects() bool {
+	for deadline := time.Now().Add(patience / 2); time.Now().Before(deadline); <-time.After(lookAgain) {
+		if f.led() {
+			return true
 		}
-		return nil
-	})
+	}
+	return false
+}
+
+// led reports whether all servers know of the same leader, and it of all of them.
+func (f *fleet) led() bool {
+	first, err := f.meta(0)
+	if err != nil || first.Leader == "" {
+		return false
+	}
+	for i, b := range f.berths {
+		m, err := f.meta(i)
+		if err != nil || m.Leader != first.Leader || m.Size != fleetSize || m.Leader == b.Name && !m.followed() {
+			return false
+		}
+	}
+	return true
 }
 
 // meta is what a server knows of who leads all servers, and the leader of the others.
